@@ -1,0 +1,54 @@
+"""Meta-gradients for PyTorch: the gradient of the loss after adaptation with respect to where it started."""
+
+from metagrad import batching, estimators, inner, learner, models, optim, tasks, tree
+from metagrad.batching import MetaGradient, meta_gradient
+from metagrad.estimators import (
+    Binomial,
+    Exact,
+    FiniteDifference,
+    FirstOrder,
+    Hybrid,
+    Implicit,
+    Reptile,
+    Split,
+    Truncated,
+)
+from metagrad.inner.episode import InnerLoop
+from metagrad.inner.learners import PartOfModel, Proximal, WholeModel
+from metagrad.inner.rules import SGD, LearnedRates, Momentum
+from metagrad.learner import MetaLearner
+from metagrad.tasks.task import Batch, Task
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Batch",
+    "Binomial",
+    "Exact",
+    "FiniteDifference",
+    "FirstOrder",
+    "Hybrid",
+    "Implicit",
+    "InnerLoop",
+    "LearnedRates",
+    "MetaGradient",
+    "MetaLearner",
+    "Momentum",
+    "PartOfModel",
+    "Proximal",
+    "Reptile",
+    "Split",
+    "Task",
+    "Truncated",
+    "WholeModel",
+    "batching",
+    "estimators",
+    "inner",
+    "learner",
+    "meta_gradient",
+    "models",
+    "optim",
+    "tasks",
+    "tree",
+]

@@ -1,0 +1,108 @@
+"""One estimator for the last inner steps and another for those before: truncated and hybrid meta-gradients."""
+
+from dataclasses import dataclass, field
+
+from metagrad import checks, tree
+from metagrad.estimators.base import Adjoint, Chain, Cost, Pullback
+from metagrad.estimators.binomial import Binomial
+from metagrad.estimators.exact import Exact, FirstOrder
+from metagrad.tree import Tree
+
+
+@dataclass(frozen=True)
+class Split(Pullback):
+    """`late` on the last `window` links, `early` on the links before them.
+
+    A window larger than the loop means `late` everywhere. Cost: the sum of both, rounds included.
+    When it is wrong: where either part is; the early part receives what the late part made of the outer gradient.
+
+    Args:
+        window: how many of the last inner steps go to `late`, at least 0.
+        late: estimator of the last steps.
+        early: estimator of the steps before.
+
+    Raises:
+        TypeError: a part is not an estimator that pulls back through a chain.
+        ValueError: `window` is negative.
+    """
+
+    window: int
+    late: Pullback = field(default_factory=Exact)
+    early: Pullback = field(default_factory=FirstOrder)
+
+    def __post_init__(self) -> None:
+        checks.integer("window", self.window, least=0)
+        for name, part in (("late", self.late), ("early", self.early)):
+            if not isinstance(part, Pullback):
+                raise TypeError(
+                    f"Split {name} must be an estimator that pulls back through a chain, such as Exact() or "
+                    f"Binomial(order=1), got {part!r}"
+                )
+
+    def pull(self, chain: Chain, cotangent: Tree) -> Adjoint:
+        """Pull through the late links, then through the early ones."""
+        joint = len(chain) - min(self.window, len(chain))
+        late = self.late.pull(chain.window(joint, len(chain)), cotangent)
+        early = self.early.pull(chain.window(0, joint), late.start)
+        return Adjoint(early.start, tree.add(late.meta, early.meta), late.diagnostics | early.diagnostics)
+
+    def cost(self, num_steps: int) -> Cost:
+        """Both parts, one after the other."""
+        window = min(self.window, num_steps)
+        return self.late.cost(window).plus(self.early.cost(num_steps - window))
+
+
+@dataclass(frozen=True)
+class Truncated(Pullback):
+    """Exact through the last `window` links, first-order before: truncated back-propagation.
+
+        ∏_{k ≥ K−window} (I − αH_k) · g     (for SGD)
+
+    A window of K or more is exact. Cost: `window` products in as many rounds.
+    When it is wrong: relative error of the order of (K − window)·α·‖H‖: every curvature factor of the early steps is
+    missing, so the error stays large until the window nears K.
+    Source: Shaban et al. 2019; equation 5 of the binomial paper.
+
+    Raises:
+        ValueError: `window` is negative.
+    """
+
+    window: int
+
+    def __post_init__(self) -> None:
+        checks.integer("window", self.window, least=0)
+
+    def pull(self, chain: Chain, cotangent: Tree) -> Adjoint:
+        """Split into Exact and FirstOrder."""
+        return Split(self.window, Exact(), FirstOrder()).pull(chain, cotangent)
+
+    def cost(self, num_steps: int) -> Cost:
+        """One product for each step of the window."""
+        return Split(self.window, Exact(), FirstOrder()).cost(num_steps)
+
+
+@dataclass(frozen=True)
+class Hybrid(Pullback):
+    """Binomial of `order` on the last `window` links, first-order before.
+
+    Cost: L(w − L + 1) products in L rounds, L = min(order, w). When it is wrong: the error of truncation to `window`
+    plus that of the expansion within it. Source: equation 39 of the binomial paper.
+
+    Raises:
+        ValueError: `window` or `order` is negative.
+    """
+
+    window: int
+    order: int
+
+    def __post_init__(self) -> None:
+        checks.integer("window", self.window, least=0)
+        checks.integer("order", self.order, least=0)
+
+    def pull(self, chain: Chain, cotangent: Tree) -> Adjoint:
+        """Split into Binomial and FirstOrder."""
+        return Split(self.window, Binomial(self.order), FirstOrder()).pull(chain, cotangent)
+
+    def cost(self, num_steps: int) -> Cost:
+        """That of Binomial on the window."""
+        return Split(self.window, Binomial(self.order), FirstOrder()).cost(num_steps)

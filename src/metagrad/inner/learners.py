@@ -1,0 +1,220 @@
+"""Learners: which parameters adapt, and with which losses.
+
+The meta-parameters m are a tree with branch "model" (the trainable parameters of the user's module, by dotted name)
+and, where the update rule learns something, branch "rule".
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from metagrad import checks, models, tree
+from metagrad.tasks.task import Batch
+from metagrad.tree import Tree
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Metrics = dict[str, Tensor]
+
+
+class Learner(Protocol):
+    """The part of a meta-learning problem that knows model and loss; one task at a time, no task axis."""
+
+    def initial(self, meta: Tree) -> Tree:
+        """The part of the meta-parameters that `start` reads."""
+        ...
+
+    def context(self, meta: Tree) -> Tree:
+        """The part of the meta-parameters that the losses read; {} for none. `return meta` is always right."""
+        ...
+
+    def start(self, meta: Tree) -> Tree:
+        """Adapted parameters at step 0."""
+        ...
+
+    def support_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> Tensor:
+        """What the inner loop descends: a 0-d tensor."""
+        ...
+
+    def query_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> tuple[Tensor, Metrics]:
+        """What meta-learning descends, after adaptation, and metrics to report (0-d tensors)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class WholeModel:
+    """Every trainable parameter adapts, from the meta-learned initial values: MAML.
+
+    Args:
+        model: any module of one input tensor; never modified.
+        loss: (predictions, targets) → 0-d tensor.
+        metrics: name → (predictions, targets) → 0-d tensor, measured on the query set.
+    """
+
+    model: nn.Module
+    loss: Loss
+    metrics: Mapping[str, Loss] = field(default_factory=dict[str, Loss])
+
+    def __post_init__(self) -> None:
+        _check(self.model, self.loss)
+
+    def initial(self, meta: Tree) -> Tree:
+        """All trainable parameters."""
+        return {"model": {**_model_part(meta)}}
+
+    def context(self, meta: Tree) -> Tree:
+        """Nothing: the losses read the adapted parameters alone."""
+        return {}
+
+    def start(self, meta: Tree) -> Tree:
+        """All trainable parameters."""
+        return {**_model_part(meta)}
+
+    def support_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> Tensor:
+        """The loss on the support set."""
+        return self.loss(self.predict(adapted, meta, batch.inputs), batch.targets)
+
+    def query_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> tuple[Tensor, Metrics]:
+        """The loss and metrics on the query set."""
+        return _measure(self.loss, self.metrics, self.predict(adapted, meta, batch.inputs), batch.targets)
+
+    def predict(self, adapted: Tree, meta: Tree, inputs: Tensor) -> Tensor:
+        """Predictions [N, ...] of the adapted model."""
+        return models.call(self.model, _flat(adapted), inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class PartOfModel:
+    """Some parameters adapt, the others are meta-learned and stay fixed within a task: ANIL, BOIL, adapters.
+
+    The meta-gradient of the fixed part is its gradient through the query loss plus the mixed terms through every step.
+
+    Args:
+        model: any module of one input tensor; never modified.
+        loss: (predictions, targets) → 0-d tensor.
+        adapts: what adapts: names or prefixes at a dot (`"head"` means `head.weight` and `head.bias`), or a predicate
+            on dotted names.
+        metrics: name → (predictions, targets) → 0-d tensor, measured on the query set.
+
+    Raises:
+        ValueError: a name matches no trainable parameter, or nothing adapts.
+    """
+
+    model: nn.Module
+    loss: Loss
+    adapts: str | Sequence[str] | Callable[[str], bool]
+    metrics: Mapping[str, Loss] = field(default_factory=dict[str, Loss])
+
+    def __post_init__(self) -> None:
+        _check(self.model, self.loss)
+        names = list(models.trainable(self.model))
+        if not callable(self.adapts):
+            for pattern in self._patterns():
+                if not any(_matches(pattern, name) for name in names):
+                    raise ValueError(
+                        f"adapts={pattern!r} matches no trainable parameter of {type(self.model).__name__}; "
+                        f"its parameters are {', '.join(names)}"
+                    )
+        if not any(self._adapts(name) for name in names):
+            raise ValueError("adapts selects no trainable parameter: the inner loop would have nothing to adapt")
+
+    def initial(self, meta: Tree) -> Tree:
+        """The parameters that adapt."""
+        return {"model": self.start(meta)}
+
+    def context(self, meta: Tree) -> Tree:
+        """The parameters that do not."""
+        body: Tree = {name: p for name, p in _model_part(meta).items() if not self._adapts(name)}
+        return {"model": body} if body else {}
+
+    def start(self, meta: Tree) -> Tree:
+        """The parameters that adapt."""
+        return {name: p for name, p in _model_part(meta).items() if self._adapts(name)}
+
+    def support_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> Tensor:
+        """The loss on the support set."""
+        return self.loss(self.predict(adapted, meta, batch.inputs), batch.targets)
+
+    def query_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> tuple[Tensor, Metrics]:
+        """The loss and metrics on the query set."""
+        return _measure(self.loss, self.metrics, self.predict(adapted, meta, batch.inputs), batch.targets)
+
+    def predict(self, adapted: Tree, meta: Tree, inputs: Tensor) -> Tensor:
+        """Predictions [N, ...] of the adapted part on the fixed body."""
+        return models.call(self.model, _model_part(meta) | _flat(adapted), inputs)
+
+    def _patterns(self) -> list[str]:
+        if callable(self.adapts):
+            return []
+        return [self.adapts] if isinstance(self.adapts, str) else list(self.adapts)
+
+    def _adapts(self, name: str) -> bool:
+        if callable(self.adapts):
+            return bool(self.adapts(name))
+        return any(_matches(pattern, name) for pattern in self._patterns())
+
+
+@dataclass(frozen=True, eq=False)
+class Proximal:
+    """Another learner with an anchor in its inner loss: support loss + (λ/2)·‖φ − start(m)‖².
+
+    Makes the solution of the inner problem depend on the start, which implicit and finite-difference estimators need.
+
+    Raises:
+        ValueError: `strength` (λ) is not positive.
+    """
+
+    learner: Learner
+    strength: float
+
+    def __post_init__(self) -> None:
+        checks.number("strength", self.strength, above=0)
+
+    def initial(self, meta: Tree) -> Tree:
+        """As the inner learner."""
+        return self.learner.initial(meta)
+
+    def context(self, meta: Tree) -> Tree:
+        """What the inner learner reads, and what the anchor is made of."""
+        return tree.union(self.learner.context(meta), self.learner.initial(meta))
+
+    def start(self, meta: Tree) -> Tree:
+        """As the inner learner."""
+        return self.learner.start(meta)
+
+    def support_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> Tensor:
+        """The inner learner's loss and the anchor."""
+        away = tree.subtract(adapted, self.learner.start(meta))
+        return self.learner.support_loss(adapted, meta, batch) + 0.5 * self.strength * tree.dot(away, away)
+
+    def query_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> tuple[Tensor, Metrics]:
+        """As the inner learner: the query loss has no anchor."""
+        return self.learner.query_loss(adapted, meta, batch)
+
+
+def _check(model: nn.Module, loss: Loss) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if not callable(loss):
+        raise TypeError(f"loss must be a function of (predictions, targets), got {loss!r}")
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return name == pattern or name.startswith(pattern + ".")
+
+
+def _model_part(meta: Tree) -> dict[str, Tensor]:
+    if not isinstance(meta, dict) or "model" not in meta:
+        raise ValueError('the meta-parameters must be a dict with branch "model": names to tensors')
+    return _flat(meta["model"])
+
+
+def _flat(parameters: Tree) -> dict[str, Tensor]:
+    if isinstance(parameters, Tensor):
+        raise TypeError("the parameters of a model must be a dict from names to tensors, got one tensor")
+    return {name: p for name, p in parameters.items() if isinstance(p, Tensor)}
+
+
+def _measure(loss: Loss, metrics: Mapping[str, Loss], predictions: Tensor, targets: Tensor) -> tuple[Tensor, Metrics]:
+    return loss(predictions, targets), {name: metric(predictions, targets) for name, metric in metrics.items()}

@@ -1,0 +1,237 @@
+"""What users hold: a module that meta-learns the parameters of their own module."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from metagrad import batching, checks, models, tree
+from metagrad.batching import MetaGradient, NonFiniteError, Prepared, branch, over_tasks
+from metagrad.estimators.base import Estimator
+from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
+from metagrad.inner.episode import InnerLoop, adaptation, adaptation_curve
+from metagrad.inner.learners import Learner, Loss, Metrics, PartOfModel, Proximal, WholeModel
+from metagrad.inner.rules import UpdateRule
+from metagrad.tasks.task import Batch, Task
+from metagrad.tree import Tree
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Query loss [T, S + 1] and metrics (name → [T, S + 1]) of T tasks after 0, 1, … S inner steps."""
+
+    loss: Tensor
+    metrics: Metrics
+
+
+class MetaLearner(nn.Module):
+    """Meta-learns the initial parameters of `model` (and the rates of a rule that learns them).
+
+        min over m of the mean over tasks of  query loss(φ_K(m)),   φ_{k+1} = rule(φ_k, ∇ support loss(φ_k))
+
+    Its parameters are the model's own, so any torch optimizer, scheduler, clipping or `state_dict` works as usual.
+    The model is only read: batch norm uses the statistics of each support or query set (the convention of MAML) and
+    writes no running ones.
+
+    Args:
+        model: any module of one input tensor [N, ...].
+        loss: (predictions, targets) → 0-d tensor, for support and query alike.
+        rule: `SGD(lr=…)`, `Momentum(…)` or `LearnedRates(…)`.
+        num_steps: K, inner steps in meta-training, at least 1.
+        estimator: how the meta-gradient goes back through them, such as `Binomial(order=2)`.
+        adapts: what adapts within a task: names, prefixes at a dot or a predicate on dotted names; None for all.
+        proximal: λ of an anchor (λ/2)·‖φ − start‖² in the inner loss; None for none.
+        metrics: name → (predictions, targets) → 0-d tensor, measured on the query set.
+        curvature: how one curvature product is done, from `metagrad.inner.curvature`.
+        task_chunk: how many tasks run side by side; None for all, 1 for a plain loop.
+        link_chunk: how many inner steps' products run side by side in one round; None for all.
+
+    Raises:
+        ValueError: an argument out of range, active dropout, a model with nothing to train.
+        TypeError: an argument of the wrong kind.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        rule: UpdateRule,
+        num_steps: int,
+        estimator: Estimator,
+        *,
+        adapts: str | Sequence[str] | Callable[[str], bool] | None = None,
+        proximal: float | None = None,
+        metrics: Mapping[str, Loss] | None = None,
+        curvature: CurvatureProduct = reverse_over_reverse,
+        task_chunk: int | None = None,
+        link_chunk: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(estimator, Estimator):
+            raise TypeError(f"estimator must be one such as Exact() or Binomial(order=2), got {estimator!r}")
+        if task_chunk is not None:
+            checks.integer("task_chunk", task_chunk, least=1)
+        learner: Learner
+        if adapts is None:
+            learner = WholeModel(model, loss, metrics or {})
+        else:
+            learner = PartOfModel(model, loss, adapts, metrics or {})
+        if proximal is not None:
+            learner = Proximal(learner, proximal)
+        models.check(model)
+        self.model = model
+        self.estimator = estimator
+        self.task_chunk = task_chunk
+        # Classes that the model tells apart, by kind of input: found by a forward pass when first needed.
+        self._classes: dict[tuple[torch.Size, torch.dtype], int | None] = {}
+        self.loop = InnerLoop(learner, rule, num_steps, curvature, link_chunk)
+        rates = rule.initial_meta(learner.start({"model": {**models.trainable(model)}}))
+        # Names of parameters hold dots, which a module cannot have in a name.
+        self.rates = nn.ParameterDict(
+            {path.replace(".", "/") or "all": nn.Parameter(rate) for path, rate in tree.items(rates)}
+        )
+
+    def meta(self) -> Tree:
+        """The meta-parameters as a tree that shares the values: {"model": …} and, where rates are learned, "rule"."""
+        meta: dict[str, Tree] = {"model": {**models.trainable(self.model)}}
+        if self.rates:
+            rates: dict[str, Tree] = {name.replace("/", "."): rate for name, rate in self.rates.items()}
+            meta["rule"] = rates.get("all", rates)
+        return meta
+
+    def meta_gradient(self, tasks: Task | Sequence[Task]) -> MetaGradient:
+        """The mean meta-gradient over `tasks`, without touching any `.grad`.
+
+        Args:
+            tasks: leaves [T, N, ...], or a list of tasks with leaves [N, ...] whose sizes may differ.
+
+        Raises:
+            ValueError: tasks that are empty, out of range or of another kind than the model.
+            NonFiniteError: NaN or infinity in the data, a loss or the meta-gradient; names the task.
+        """
+        meta = self.meta()
+        prepared = self._prepare(tasks, meta)
+        result = batching.meta_gradient(self.loop, self.estimator, meta, prepared, self.task_chunk)
+        _require_finite(result)
+        return result
+
+    def backward(self, tasks: Task | Sequence[Task]) -> MetaGradient:
+        """Add the mean meta-gradient over `tasks` to `.grad` of this module's parameters.
+
+        Nothing is added when an error is raised. Arguments and errors as for `meta_gradient`.
+        """
+        result = self.meta_gradient(tasks)
+        gradients = dict(tree.items(result.gradient))
+        for path, parameter in tree.items(self.meta()):
+            gradient = gradients[path].to(parameter.dtype)
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        return result
+
+    def evaluate(self, tasks: Task | Sequence[Task], num_steps: int | None = None) -> Evaluation:
+        """Query loss and metrics after 0, 1, … S inner steps; works under `no_grad` and `inference_mode`.
+
+        Args:
+            tasks: as for `meta_gradient`.
+            num_steps: S, as in training by default; 0 measures the start alone.
+
+        Raises:
+            ValueError: as `meta_gradient`. A loss that is not finite is returned, not raised: it is a measurement.
+        """
+        steps = self._steps(num_steps)
+        meta = self.meta()
+
+        def curve(meta: Tree, task: Task) -> Tree:
+            return {**adaptation_curve(self.loop, meta, task, steps)}
+
+        measured = over_tasks(curve, meta, self._prepare(tasks, meta), self.task_chunk)
+        return Evaluation(cast(Tensor, branch(measured, "loss")), cast(Metrics, branch(measured, "metrics")))
+
+    def adapt(self, support: Batch, num_steps: int | None = None) -> "AdaptedModel":
+        """A module adapted to one task, ready to predict.
+
+        Args:
+            support: inputs [N, ...] and targets [N, ...], no task axis.
+            num_steps: inner steps, as in training by default; 0 gives the start.
+
+        Raises:
+            ValueError: as `meta_gradient`.
+        """
+        steps = self._steps(num_steps)
+        meta = self.meta()
+        alone = Batch(*(leaf.unsqueeze(0) for leaf in support))
+
+        def last(meta: Tree, task: Task) -> Tree:
+            return adaptation(self.loop, meta, task, steps).states[-1]["adapted"]
+
+        adapted = over_tasks(last, meta, self._prepare(Task(alone, alone), meta), task_chunk=1)
+        return AdaptedModel(self.model, {name: value.squeeze(0) for name, value in tree.items(adapted)})
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Predictions [N, ...] of the model before adaptation, batch norm by the batch's statistics."""
+        return models.call(self.model, models.trainable(self.model), inputs)
+
+    def _steps(self, num_steps: int | None) -> int:
+        if num_steps is None:
+            return self.loop.num_steps
+        checks.integer("num_steps", num_steps, least=0)
+        return num_steps
+
+    def _prepare(self, tasks: Task | Sequence[Task], meta: Tree) -> Prepared:
+        models.check(self.model)
+        prepared = batching.prepare(tasks, meta)
+        for _, group in prepared.groups:
+            for part, batch in zip(("support", "query"), group, strict=True):
+                self._check_targets(part, batch)
+        return prepared
+
+    def _check_targets(self, part: str, batch: Batch) -> None:
+        """Refuse class indices without a logit: a kernel would read past the end, and a GPU would lose its context."""
+        if batch.targets.dtype != torch.long or batch.targets.ndim != 2:
+            return
+        kind = (batch.inputs.shape[2:], batch.inputs.dtype)
+        if kind not in self._classes:
+            with torch.no_grad():
+                predictions = self(batch.inputs[0])
+            self._classes[kind] = predictions.shape[-1] if predictions.ndim == 2 else None
+        classes = self._classes[kind]
+        low, high = (int(bound) for bound in batch.targets.aminmax())
+        if classes is not None and (low < 0 or high >= classes):
+            raise ValueError(
+                f"{part} targets must lie in 0..{classes - 1}, one for each of the model's {classes} outputs, got "
+                f"{low if low < 0 else high}"
+            )
+
+
+class AdaptedModel(nn.Module):
+    """A copy of the user's model with adapted parameters; normalises by the statistics of each batch it is given."""
+
+    def __init__(self, model: nn.Module, adapted: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model)
+        self.model.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, value in adapted.items():
+                self.model.get_parameter(name).copy_(value)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Predictions [N, ...]."""
+        return models.call(self.model, dict(self.model.named_parameters()), inputs)
+
+
+def _require_finite(result: MetaGradient) -> None:
+    bad = ~result.diagnostics["finite"]
+    if not bad.any():
+        return
+    task = int(bad.nonzero()[0])
+    losses = result.diagnostics["support_loss"][task]
+    where = (~losses.isfinite()).nonzero()
+    if len(where):
+        what = f"the support loss became {losses[where[0]].item()} at inner step {int(where[0])}"
+    elif not result.loss[task].isfinite():
+        what = f"the query loss after adaptation is {result.loss[task].item()}"
+    else:
+        what = "the meta-gradient is not finite although the losses are"
+    raise NonFiniteError(f"task {task} of {len(bad)}: {what}; a smaller inner lr or gradient clipping may help", task)

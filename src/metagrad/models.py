@@ -1,0 +1,174 @@
+"""A pure function of any `nn.Module`, and the two networks that few-shot papers use."""
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
+from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
+from torch.nn.modules.instancenorm import _InstanceNorm  # pyright: ignore[reportPrivateUsage]
+
+from metagrad import checks
+
+
+def call(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    """Predictions of `module` with `parameters` in place of its own: pure, twice differentiable, the module untouched.
+
+    Parameters that are not named keep the module's values. Batch norm always normalises by the statistics of `inputs`,
+    in train and eval mode alike (the convention of MAML), and neither reads nor writes running ones; other buffers are
+    read from a copy. Attention runs on the math backend, because the fused kernels have no second derivative, and
+    recurrent layers outside cuDNN for the same reason.
+
+    Args:
+        module: any module of one input tensor.
+        parameters: dotted names as in `module.named_parameters()`; tied parameters under their first name.
+        inputs: [N, ...].
+    """
+    buffers: dict[str, Tensor | None] = {
+        name: buffer.clone() for name, buffer in module.named_buffers() if name not in parameters
+    }
+    recurrent = False
+    for path, part in module.named_modules():
+        recurrent = recurrent or isinstance(part, nn.RNNBase)
+        if isinstance(part, _BatchNorm):
+            # Without running statistics batch norm takes the batch's; this is what `functional_call` swaps in.
+            prefix = f"{path}." if path else ""
+            for name in ("running_mean", "running_var", "num_batches_tracked"):
+                if getattr(part, name) is not None:
+                    buffers[prefix + name] = None
+    with _twice_differentiable_kernels(recurrent):
+        return functional_call(module, (dict(parameters), buffers), (inputs,))  # pyright: ignore[reportArgumentType]
+
+
+def trainable(module: nn.Module) -> dict[str, Tensor]:
+    """The parameters that require a gradient, by dotted name, tied ones once.
+
+    Raises:
+        ValueError: there are none.
+    """
+    found: dict[str, Tensor] = {
+        name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad
+    }
+    if not found:
+        raise ValueError(
+            f"the model {type(module).__name__} has no trainable parameter: nothing could be meta-learned; "
+            "give it parameters or unfreeze some with requires_grad_(True)"
+        )
+    return found
+
+
+def check(module: nn.Module) -> None:
+    """Refuse layers that a pure, repeatable model cannot have.
+
+    Raises:
+        ValueError: active dropout (its mask would differ each time the model is evaluated along one trajectory), or
+            an instance norm that would use running statistics. Names the module and the way out.
+    """
+    for path, part in module.named_modules():
+        name = f"{type(part).__name__} {path!r}" if path else type(part).__name__
+        rate = (
+            part.p
+            if isinstance(part, _DropoutNd)
+            else part.dropout
+            if isinstance(part, nn.MultiheadAttention | nn.RNNBase)
+            else 0.0
+        )
+        if part.training and rate > 0:
+            raise ValueError(
+                f"{name} drops activations at random (p = {rate:g}), so the model is not a function of its parameters; "
+                "set p = 0, or call model.eval() (batch norm uses the batch's statistics in eval mode too)"
+            )
+        if isinstance(part, _InstanceNorm) and part.track_running_stats:
+            raise ValueError(f"{name} keeps running statistics; build it with track_running_stats=False")
+
+
+@contextmanager
+def _twice_differentiable_kernels(recurrent: bool) -> Generator[None]:
+    cudnn = torch.backends.cudnn.enabled and not recurrent
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=cudnn):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+
+
+def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Fraction of examples whose largest logit is the target's: logits [N, C], integer targets [N], a 0-d result."""
+    return (predictions.argmax(dim=-1) == targets).to(predictions.dtype).mean()
+
+
+class MLP(nn.Module):
+    """A fully connected network with ReLU between layers; `MLP([1, 40, 40, 1])` is MAML's sinusoid regressor.
+
+    Shapes: inputs [N, widths[0]] to outputs [N, widths[-1]].
+
+    Raises:
+        ValueError: fewer than two widths, or a width below 1.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        if len(widths) < 2:
+            raise ValueError(f"widths must name at least an input and an output width, got {list(widths)}")
+        for width in widths:
+            checks.integer("every width", width, least=1)
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(widths):
+            layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Apply the layers."""
+        return self.layers(inputs)
+
+
+class Conv4(nn.Module):
+    """Four blocks of 3×3 convolution, batch norm, ReLU and halving, then one linear layer: the few-shot backbone.
+
+    `pooling="stride"` halves in the convolution (MAML's Omniglot network), `"max"` by 2×2 max-pooling (its
+    miniImageNet network). Shapes: inputs [N, channels, size, size] to logits [N, ways].
+
+    Raises:
+        ValueError: a size below 16 with max-pooling (nothing would be left after four halvings), or a count below 1.
+    """
+
+    def __init__(
+        self,
+        ways: int,
+        channels: int = 1,
+        filters: int = 64,
+        size: int = 28,
+        pooling: Literal["stride", "max"] = "stride",
+    ) -> None:
+        super().__init__()
+        for name, value in (("ways", ways), ("channels", channels), ("filters", filters), ("size", size)):
+            checks.integer(name, value, least=1)
+        if pooling not in ("stride", "max"):
+            raise ValueError(f"pooling must be 'stride' or 'max', got {pooling!r}")
+        blocks: list[nn.Module] = []
+        side = size
+        for fan_in in (channels, filters, filters, filters):
+            stride = 2 if pooling == "stride" else 1
+            blocks += [
+                nn.Conv2d(fan_in, filters, kernel_size=3, stride=stride, padding=1),
+                nn.BatchNorm2d(filters, track_running_stats=False),
+                nn.ReLU(),
+            ]
+            if pooling == "max":
+                blocks.append(nn.MaxPool2d(2))
+            side = (side + 1) // 2 if pooling == "stride" else side // 2
+        if side < 1:
+            raise ValueError(f"size must be at least 16 with max-pooling, got {size}")
+        self.features = nn.Sequential(*blocks)
+        self.head = nn.Linear(filters * side * side, ways)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Apply blocks and head."""
+        return self.head(self.features(inputs).flatten(1))

@@ -1,0 +1,1 @@
+"""Tasks: what one is, synthetic and image sources, and readers of files on disk."""

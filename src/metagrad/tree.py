@@ -1,0 +1,126 @@
+"""Linear algebra of nested dicts of tensors.
+
+A tree is a tensor, or a dict from names to trees. An absent name stands for zero: `add({}, x)` is `x`, and a
+cotangent that cannot reach some parameters simply does not mention them. So structure carries the information
+"nothing flows here", which a dense tensor of zeros would hide.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+Tree = Tensor | dict[str, "Tree"]
+
+
+def map(fn: Callable[..., Tensor], tree: Tree, *others: Tree) -> Tree:
+    """Apply `fn` leaf by leaf to trees that share the structure of the first."""
+    if isinstance(tree, dict):
+        return {name: map(fn, branch, *(_branch(other, name) for other in others)) for name, branch in tree.items()}
+    return fn(tree, *others)
+
+
+def items(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield (dotted path, leaf) pairs in insertion order."""
+    if isinstance(tree, dict):
+        for name, branch in tree.items():
+            yield from items(branch, f"{prefix}.{name}" if prefix else name)
+    else:
+        yield prefix, tree
+
+
+def leaves(tree: Tree) -> list[Tensor]:
+    """The tensors of a tree, in insertion order."""
+    return [leaf for _, leaf in items(tree)]
+
+
+def add(first: Tree, second: Tree) -> Tree:
+    """Sum over the union of names."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        total = dict(first)
+        for name, branch in second.items():
+            total[name] = add(total[name], branch) if name in total else branch
+        return total
+    # {} is the zero of any shape, a tensor's included.
+    if isinstance(first, dict) and not first:
+        return second
+    if isinstance(second, dict) and not second:
+        return first
+    if isinstance(first, dict) or isinstance(second, dict):
+        raise TypeError("cannot add a tensor to a dict of trees: the two trees differ in structure")
+    return first + second
+
+
+def scale(tree: Tree, factor: float | Tensor) -> Tree:
+    """Multiply every leaf by one number."""
+    return map(lambda leaf: leaf * factor, tree)
+
+
+def subtract(first: Tree, second: Tree) -> Tree:
+    """Difference over the union of names."""
+    return add(first, scale(second, -1.0))
+
+
+def dot(first: Tree, second: Tree) -> Tensor:
+    """Inner product of two trees of one structure, as a 0-d tensor."""
+    products = leaves(map(lambda a, b: (a * b).sum(), first, second))
+    if not products:
+        raise ValueError("the inner product of two empty trees has no type: give at least one tensor")
+    return torch.stack(products).sum()
+
+
+def norm(tree: Tree) -> Tensor:
+    """Euclidean norm over all leaves, as a 0-d tensor."""
+    return dot(tree, tree).sqrt()
+
+
+def stack(trees: Sequence[Tree]) -> Tree:
+    """Join trees of one structure along a new leading axis."""
+    return map(lambda *same: torch.stack(same), trees[0], *trees[1:])
+
+
+def pick(tree: Tree, index: int | slice) -> Tree:
+    """Entry (or entries) `index` of the leading axis of every leaf: a view."""
+    return map(lambda leaf: leaf[index], tree)
+
+
+def detach(tree: Tree) -> Tree:
+    """The same values outside every autograd graph; inference tensors become ordinary ones."""
+    return map(lambda leaf: leaf.detach().clone() if leaf.is_inference() else leaf.detach(), tree)
+
+
+def fill(tree: Tree, like: Tree) -> Tree:
+    """`tree` with a tensor of zeros wherever `like` has a leaf that `tree` does not mention."""
+    if isinstance(like, dict):
+        present = tree if isinstance(tree, dict) else {}
+        return {name: fill(present.get(name, {}), branch) for name, branch in like.items()}
+    return torch.zeros_like(like) if isinstance(tree, dict) else tree
+
+
+def overlay(base: Tree, part: Tree) -> Tree:
+    """`base` with the leaves that `part` mentions replaced by those of `part`."""
+    if isinstance(base, dict) and isinstance(part, dict):
+        return base | {name: overlay(base[name], branch) for name, branch in part.items()}
+    return part
+
+
+def union(first: Tree, second: Tree) -> Tree:
+    """The leaves that either tree mentions; where both do, those of the first."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        merged = dict(first)
+        for name, branch in second.items():
+            merged[name] = union(merged[name], branch) if name in merged else branch
+        return merged
+    return first
+
+
+def absent(tree: Tree, like: Tree) -> list[str]:
+    """Dotted paths of the leaves of `like` that `tree` does not mention."""
+    mentioned = {path for path, _ in items(tree)}
+    return [path for path, _ in items(like) if path not in mentioned]
+
+
+def _branch(tree: Tree, name: str) -> Tree:
+    if not isinstance(tree, dict) or name not in tree:
+        raise KeyError(f"the trees differ in structure: one of them has no branch {name!r}")
+    return tree[name]

@@ -1,0 +1,112 @@
+"""Models, update rules and learners that every estimator is tried on: rows of the tables in the tests."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from metagrad import SGD, Batch, LearnedRates, Momentum, Task
+from metagrad.models import MLP, Conv4
+
+WAYS = 3
+
+
+class TinyTransformer(nn.Module):
+    """One encoder layer on `scaled_dot_product_attention`, with a linear head. [N, L, 4] to [N, WAYS]."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(d_model=4, nhead=2, dim_feedforward=6, dropout=0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, num_layers=1, enable_nested_tensor=False)
+        self.head = nn.Linear(4, WAYS)
+
+    def forward(self, inputs):
+        return self.head(self.encoder(inputs).mean(dim=1))
+
+
+class TiedAndFrozen(nn.Module):
+    """Two layers that share one weight, a frozen layer, and a parameter that nothing uses. [N, 4] to [N, WAYS]."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.second.weight = self.first.weight
+        self.frozen = nn.Linear(4, 4).requires_grad_(False)
+        self.head = nn.Linear(4, WAYS)
+        self.unused = nn.Parameter(torch.ones(2))
+
+    def forward(self, inputs):
+        return self.head(self.frozen(torch.tanh(self.second(torch.tanh(self.first(inputs))))))
+
+
+class Recurrent(nn.Module):
+    """An LSTM, last output to a linear head. [N, L, 4] to [N, WAYS]."""
+
+    def __init__(self):
+        super().__init__()
+        self.memory = nn.LSTM(4, 3, batch_first=True)
+        self.head = nn.Linear(3, WAYS)
+
+    def forward(self, inputs):
+        return self.head(self.memory(inputs)[0][:, -1])
+
+
+def make_mlp():
+    return MLP([4, 6, WAYS])
+
+
+def make_conv():
+    return Conv4(WAYS, filters=3, size=16, pooling="max")
+
+
+def make_batch_norm():
+    """Batch norm that keeps running statistics, in train mode: the statistics must be neither used nor moved."""
+    return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, WAYS))
+
+
+MODELS = {
+    "mlp": (make_mlp, (4,)),
+    "conv4": (make_conv, (1, 16, 16)),
+    "batch-norm": (make_batch_norm, (4,)),
+    "transformer": (TinyTransformer, (5, 4)),
+    "tied-and-frozen": (TiedAndFrozen, (4,)),
+    "lstm": (Recurrent, (5, 4)),
+}
+
+# Last layer of each model, for learners that adapt a part.
+HEAD = {
+    "mlp": "layers.2",
+    "conv4": "head",
+    "batch-norm": "3",
+    "transformer": "head",
+    "tied-and-frozen": "head",
+    "lstm": "head",
+}
+
+RULES = {
+    "sgd": SGD(0.1),
+    "momentum": Momentum(0.1, 0.8),
+    "nesterov": Momentum(0.1, 0.8, nesterov=True),
+    "rate": LearnedRates(0.1, "scalar"),
+    "rates-per-tensor": LearnedRates(0.1, "tensor"),
+    "rates-per-element": LearnedRates(0.1, "element"),
+}
+
+
+def make_tasks(features: tuple[int, ...], tasks: int = 2, support: int = 6, query: int = 9, seed: int = 0) -> Task:
+    generator = torch.Generator().manual_seed(seed)
+
+    def batch(examples: int) -> Batch:
+        inputs = torch.randn(tasks, examples, *features, generator=generator, dtype=torch.float64)
+        return Batch(inputs, torch.arange(examples).remainder(WAYS).repeat(tasks, 1))
+
+    return Task(batch(support), batch(query))
+
+
+def one(tasks: Task, index: int) -> Task:
+    return Task(*(Batch(*(leaf[index] for leaf in batch)) for batch in tasks))
+
+
+# What a model needs of `MetaLearner`: `vmap` has no rule for the LSTM kernel.
+NEEDS = {"lstm": {"task_chunk": 1, "link_chunk": 1}}
+
+LOSS = F.cross_entropy

@@ -1,0 +1,60 @@
+"""Imports go one way: estimators know only trees, and nothing below knows anything above."""
+
+import ast
+from pathlib import Path
+
+import metagrad
+
+PACKAGE = Path(metagrad.__file__).parent
+LAYERS = [
+    {"checks"},
+    {"tree"},
+    {"models", "tasks", "estimators", "optim"},
+    {"inner"},
+    {"batching"},
+    {"learner"},
+    {"training"},
+    {"experiments"},
+    {"cli"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def imported(path: Path) -> set[str]:
+    """First path component below `metagrad` of everything that a file imports from the package."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path} imports relatively"
+            parts = node.module.split(".")
+            if parts[0] == "metagrad":
+                found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("metagrad.")}
+    return found
+
+
+def test_no_arrow_points_back():
+    files = [path for path in PACKAGE.rglob("*.py") if path.name not in ("__main__.py",) and path.parent != PACKAGE]
+    files += [path for path in PACKAGE.glob("*.py") if path.name not in ("__init__.py", "__main__.py")]
+    assert len(files) > 20
+    for path in files:
+        own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for name in imported(path) - {own, "__version__"}:
+            assert LEVEL[name] < LEVEL[own], f"{path.relative_to(PACKAGE)} imports metagrad.{name} from above or beside"
+
+
+def test_estimators_know_only_trees():
+    for path in (PACKAGE / "estimators").glob("*.py"):
+        assert imported(path) <= {"tree", "checks", "estimators"}, path.name
+
+
+def test_public_names():
+    names = set(
+        "MetaLearner Task Batch InnerLoop WholeModel PartOfModel Proximal SGD Momentum LearnedRates Exact FirstOrder "
+        "Truncated Binomial Hybrid Split Implicit FiniteDifference Reptile MetaGradient meta_gradient".split()
+    )
+    modules = {path.stem for path in PACKAGE.glob("*.py")} | {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
+    assert names <= set(metagrad.__all__)
+    assert set(metagrad.__all__) - names <= modules
+    assert all(hasattr(metagrad, name) and getattr(metagrad, name).__doc__ for name in metagrad.__all__)
