@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from cases import LOSS, MODELS, make_tasks, one
 
+from cases import LOSS, MODELS, make_tasks, one
 from metagrad import (
     SGD,
     Batch,

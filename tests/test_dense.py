@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import make_tasks, one
 from torch.func import functional_call, grad, hessian
 
+from cases import make_tasks, one
 from metagrad import SGD, Binomial, FirstOrder, Hybrid, MetaLearner, Truncated, tree
 from metagrad.estimators import Estimator
 

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from cases import HEAD, LOSS, MODELS, NEEDS, RULES, make_tasks, one
-from oracle import exact_meta_gradient
 
+from cases import HEAD, LOSS, MODELS, NEEDS, RULES, make_tasks, one
 from metagrad import Binomial, Exact, MetaLearner
 from metagrad.inner.curvature import forward_over_reverse
+from oracle import exact_meta_gradient
 
 STEPS = 3
 LEARNERS = {

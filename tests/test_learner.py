@@ -7,9 +7,9 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import LOSS, MODELS, NEEDS, TinyTransformer, make_batch_norm, make_mlp, make_tasks, one
 from torch import nn
 
+from cases import LOSS, MODELS, NEEDS, TinyTransformer, make_batch_norm, make_mlp, make_tasks, one
 from metagrad import SGD, Binomial, Exact, FiniteDifference, Implicit, LearnedRates, MetaLearner, Reptile
 from metagrad.batching import NonFiniteError
 from metagrad.models import accuracy

@@ -107,6 +107,7 @@ def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
 class MLP(nn.Module):
     """A fully connected network with ReLU between layers; `MLP([1, 40, 40, 1])` is MAML's sinusoid regressor.
 
+    The last layer starts at zero, so that nothing is predicted before there is anything to adapt to.
     Shapes: inputs [N, widths[0]] to outputs [N, widths[-1]].
 
     Raises:
@@ -123,6 +124,7 @@ class MLP(nn.Module):
         for fan_in, fan_out in pairwise(widths):
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
         self.layers = nn.Sequential(*layers[:-1])
+        _zero(layers[-2])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Apply the layers."""
@@ -133,7 +135,8 @@ class Conv4(nn.Module):
     """Four blocks of 3×3 convolution, batch norm, ReLU and halving, then one linear layer: the few-shot backbone.
 
     `pooling="stride"` halves in the convolution (MAML's Omniglot network), `"max"` by 2×2 max-pooling (its
-    miniImageNet network). Shapes: inputs [N, channels, size, size] to logits [N, ways].
+    miniImageNet network). The head starts at zero: class numbers mean nothing before adaptation, so no class is to be
+    preferred. Shapes: inputs [N, channels, size, size] to logits [N, ways].
 
     Raises:
         ValueError: a size below 16 with max-pooling (nothing would be left after four halvings), or a count below 1.
@@ -168,7 +171,13 @@ class Conv4(nn.Module):
             raise ValueError(f"size must be at least 16 with max-pooling, got {size}")
         self.features = nn.Sequential(*blocks)
         self.head = nn.Linear(filters * side * side, ways)
+        _zero(self.head)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Apply blocks and head."""
         return self.head(self.features(inputs).flatten(1))
+
+
+def _zero(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)

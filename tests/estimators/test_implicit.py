@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from matrix_chain import D, E, MatrixChain, cotangent, flatten
 
+from matrix_chain import D, E, MatrixChain, cotangent, flatten
 from metagrad import Implicit
 from metagrad.estimators import ConjugateGradient, Neumann
 

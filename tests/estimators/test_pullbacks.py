@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from matrix_chain import D, E, Q, MatrixChain, brute_force, cotangent, flatten
 
+from matrix_chain import D, E, MatrixChain, Q, brute_force, cotangent, flatten
 from metagrad import Binomial, Exact, FirstOrder, Hybrid, Implicit, Split, Truncated, tree
 from metagrad.estimators import ConjugateGradient, Neumann
 

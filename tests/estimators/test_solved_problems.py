@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import make_tasks, one
 from torch.func import functional_call, hessian
 
+from cases import make_tasks, one
 from metagrad import SGD, Exact, FiniteDifference, Implicit, MetaLearner, Momentum, tree
 from metagrad.estimators import ConjugateGradient, Neumann
 
@@ -85,14 +85,14 @@ def test_finite_differences_need_a_solved_problem(problem):
 @pytest.mark.parametrize(("sides", "solves"), [("forward", 1), ("symmetric", 2), ("fourth", 4)])
 def test_solves_are_counted(sides, solves):
     class CountingEpisode:
-        asked: list[float] = []
+        def __init__(self):
+            self.asked = []
 
         def nudged(self, nudge):
             self.asked.append(nudge)
             return {"model": torch.ones(1)}
 
     episode = CountingEpisode()
-    episode.asked = []
     FiniteDifference(0.1, sides).estimate(episode)
     # The point 0 is where the episode ended anyway.
     assert sum(nudge != 0 for nudge in episode.asked) == solves == FiniteDifference(0.1, sides).cost(5).solves

@@ -1,8 +1,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import LOSS, make_mlp
 
+from cases import LOSS, make_mlp
 from metagrad import Batch, PartOfModel, Proximal, WholeModel, tree
 from metagrad.models import trainable
 

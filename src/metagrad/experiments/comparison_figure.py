@@ -1,0 +1,84 @@
+"""The figure of `metagrad compare`: how accurate each estimator is for what it costs."""
+
+from collections.abc import Callable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from metagrad.experiments.compare import Row
+from metagrad.experiments.config import Experiment
+
+# family, plain or scaled → label, colour, marker; colours of Okabe and Ito, told apart by most eyes
+_STYLES: dict[tuple[str, bool], tuple[str, str, str]] = {
+    ("FirstOrder", False): ("FirstOrder", "#000000", "s"),
+    ("Truncated", False): ("Truncated, window beside it", "#D55E00", "v"),
+    ("Binomial", False): ("Binomial, order beside it", "#0072B2", "o"),
+    ("Binomial", True): ('Binomial, scale="paper"', "#56B4E9", "^"),
+    ("Hybrid", False): ("Hybrid, window = K − 1", "#009E73", "D"),
+    ("Implicit", False): ("Implicit, proximal problem", "#CC79A7", "P"),
+    ("FiniteDifference", False): ("FiniteDifference, proximal problem", "#E69F00", "X"),
+}
+
+
+def comparison(config: Experiment, rows: Sequence[Row]) -> Figure:
+    """Error against curvature products, sequential rounds, and time; Exact is a line, since its error is 0.
+
+    Reptile is left out: its direction is no gradient, so that its relative error has no meaning.
+    """
+    figure = Figure(figsize=(11.5, 4.8), layout="constrained")
+    costs: list[tuple[str, Callable[[Row], float]]] = [
+        ("curvature products of one task", lambda row: row.products),
+        ("rounds: products that wait for one another", lambda row: row.rounds),
+        ("time of one meta-gradient (ms)", lambda row: 1e3 * row.seconds),
+    ]
+    panels: Sequence[Axes] = figure.subplots(1, 3, sharey=True)
+    for axes, (label, cost) in zip(panels, costs, strict=True):
+        _panel(axes, rows, cost)
+        axes.set_xlabel(label)
+    panels[0].set_ylabel("relative error of one task's meta-gradient\n(median and quartiles)")
+    panels[0].set_yscale("log")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(
+        f"Which estimator should I use?  K = {config.num_steps}, {config.rule!r}, {config.meta_batch} tasks, "
+        f"after {config.meta_steps} meta-steps"
+    )
+    return figure
+
+
+def _panel(axes: Axes, rows: Sequence[Row], cost: Callable[[Row], float]) -> None:
+    for (family, scaled), (label, colour, marker) in _STYLES.items():
+        members = [row for row in rows if row.family == family and ("'paper'" in row.estimator) == scaled]
+        if not members:
+            continue
+        middle = [row.error[1] for row in members]
+        axes.errorbar(
+            [cost(row) for row in members],
+            middle,
+            yerr=[
+                [row.error[1] - row.error[0] for row in members],
+                [row.error[2] - row.error[1] for row in members],
+            ],
+            label=label,
+            color=colour,
+            marker=marker,
+            markersize=6,
+            linewidth=1,
+            elinewidth=0.8,
+            alpha=0.9,
+        )
+        for row in members:
+            if row.size is not None:
+                axes.annotate(
+                    str(row.size),
+                    (cost(row), row.error[1]),
+                    xytext=(5, 3),
+                    textcoords="offset points",
+                    color=colour,
+                    fontsize=8,
+                )
+    for row in rows:
+        if row.family == "Exact":
+            axes.axvline(cost(row), color="0.4", linestyle="--", linewidth=1, label="Exact (error 0)")
+    axes.set_axisbelow(True)
+    axes.grid(visible=True, which="major", color="0.92")

@@ -1,0 +1,158 @@
+"""An experiment carried out: a run started or continued, and its weights measured on test tasks."""
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from metagrad.experiments.config import Experiment, build
+from metagrad.experiments.problems import Sources
+from metagrad.learner import MetaLearner, NonFiniteError
+from metagrad.training.evaluation import HeldOut, evaluate, fixed_tasks, moved
+from metagrad.training.progress import Reporter
+from metagrad.training.run import Run, RunWriter, write_json
+from metagrad.training.trainer import Plan, Trainer
+
+
+def start(config: Experiment, path: Path, reporter: Reporter) -> None:
+    """Make the run directory `path` and train in it.
+
+    Raises:
+        ValueError: `path` exists or cannot be made, data are missing, or training diverged.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint.
+    """
+    learner, sources = build(config)
+    trainer = _trainer(config, learner, sources, reporter)
+    _rehearse(config, learner, sources)
+    writer = RunWriter.create(path, config.to_json(), trainer.state(), trainer.learner.state_dict())
+    with writer:
+        trainer.train(writer)
+
+
+def resume(path: Path, reporter: Reporter, data: str | None, meta_steps: int | None) -> Experiment:
+    """Train on from the latest checkpoint, to the bit as if nothing had happened; returns the configuration.
+
+    Args:
+        path: the run directory.
+        reporter: told about every step.
+        data: another place of the same data, where they have moved.
+        meta_steps: a new, larger length of the run.
+
+    Raises:
+        ValueError: as `start`; or the run is damaged, or another process trains in it.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint.
+    """
+    config = opened(Run(path), data)
+    if meta_steps is not None:
+        if config.optimizer.schedule == "cosine":
+            raise ValueError("a cosine schedule fixes the length of a run: start a new one for other meta_steps")
+        config = replace(config, meta_steps=meta_steps)
+    apply_threads(config)
+    trainer = _trainer(config, *build(config), reporter)
+    writer, saved = RunWriter.resume(path)
+    with writer:
+        trainer.load_state(saved)
+        if meta_steps is not None:
+            if trainer.step > meta_steps:
+                raise ValueError(f"the run has {trainer.step} meta-steps already: meta_steps cannot be {meta_steps}")
+            writer.amend(config.to_json())
+        trainer.train(writer)
+    return config
+
+
+def opened(run: Run, data: str | None = None) -> Experiment:
+    """The configuration of a run, with its data looked for in `data` where that is given.
+
+    Raises:
+        ValueError: config.json is damaged, or `data` is given to an experiment without files.
+    """
+    try:
+        config = Experiment.from_json(run.config())
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the configuration in {run.path} cannot be used: {error}") from error
+    return config if data is None else with_data(config, data)
+
+
+def with_data(config: Experiment, data: str) -> Experiment:
+    """The experiment with its data in directory `data`; ValueError where it reads none."""
+    if not hasattr(config.problem, "data"):
+        raise ValueError("this experiment makes its tasks itself: --data has no use here")
+    return replace(config, problem=replace(config.problem, data=data))
+
+
+def apply_threads(config: Experiment) -> None:
+    """Set torch's number of CPU threads, which holds for the whole process, if the experiment asks for one."""
+    if config.machine.threads is not None:
+        torch.set_num_threads(config.machine.threads)
+
+
+def trained(config: Experiment, run: Run, which: str) -> tuple[MetaLearner, Sources]:
+    """The learner with the weights `best` or `last` of a run, and the task sources.
+
+    Raises:
+        ValueError: missing or damaged weights, or weights of another model.
+    """
+    learner, sources = build(config)
+    weights = run.weights(which)
+    try:
+        learner.load_state_dict(weights)
+    except RuntimeError as error:  # names or shapes differ
+        raise ValueError(f"the weights {which}.safetensors in {run.path} are not those of its model") from error
+    return learner, sources
+
+
+def best_available(run: Run) -> str:
+    """`best`, or `last` for a run that was never validated."""
+    return "best" if (run.path / "best.safetensors").is_file() else "last"
+
+
+def measure(config: Experiment, learner: MetaLearner, sources: Sources) -> HeldOut:
+    """Loss and metrics on the experiment's test tasks after 0..test.steps inner steps."""
+    tasks = fixed_tasks(sources.test, config.test.tasks, config.test.seed)
+    return evaluate(
+        learner,
+        tasks,
+        config.test.steps,
+        chunk=config.machine.evaluation_chunk,
+        device=config.machine.torch_device(),
+        dtype=config.machine.torch_dtype(),
+    )
+
+
+def write_test(path: Path, config: Experiment, which: str, result: HeldOut) -> None:
+    """Record a test: which weights and tasks, means with intervals, and the value of every task."""
+    asked = {"tasks": config.test.tasks, "steps": config.test.steps, "seed": config.test.seed}
+    write_json(path, {"weights": which, "test": asked, "results": result.record()})
+
+
+def _rehearse(config: Experiment, learner: MetaLearner, sources: Sources) -> None:
+    """One meta-gradient of one task, so that parts that do not fit are refused before there is a run directory."""
+    task = moved(
+        fixed_tasks(sources.train, 1, config.seed)[0], config.machine.torch_device(), config.machine.torch_dtype()
+    )
+    with contextlib.suppress(NonFiniteError):  # training reports it, with the meta-step
+        learner.meta_gradient(task)
+
+
+def _trainer(config: Experiment, learner: MetaLearner, sources: Sources, reporter: Reporter) -> Trainer:
+    parameters: list[nn.Parameter] = list(learner.parameters())
+    optimizer = config.optimizer.build(parameters)
+    return Trainer(
+        learner,
+        optimizer,
+        config.optimizer.scheduler(optimizer, config.meta_steps),
+        sources.train,
+        fixed_tasks(sources.validation, config.validation.tasks, config.validation.seed),
+        Plan(
+            meta_steps=config.meta_steps,
+            meta_batch=config.meta_batch,
+            validate_every=config.validation.every,
+            checkpoint_every=config.checkpoint_every,
+            clip=config.optimizer.clip,
+            evaluation_chunk=config.machine.evaluation_chunk,
+        ),
+        config.seed,
+        reporter,
+    )

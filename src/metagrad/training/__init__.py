@@ -1,0 +1,24 @@
+"""Meta-training: the loop, held-out evaluation, and the run directory that survives being killed."""
+
+from metagrad.training.evaluation import HeldOut, Interval, evaluate, fixed_tasks, interval, paired
+from metagrad.training.progress import Bar, Lines, Reporter, Silent
+from metagrad.training.run import Run, RunWriter
+from metagrad.training.trainer import Diverged, Plan, Trainer
+
+__all__ = [
+    "Bar",
+    "Diverged",
+    "HeldOut",
+    "Interval",
+    "Lines",
+    "Plan",
+    "Reporter",
+    "Run",
+    "RunWriter",
+    "Silent",
+    "Trainer",
+    "evaluate",
+    "fixed_tasks",
+    "interval",
+    "paired",
+]

@@ -1,0 +1,260 @@
+"""A run on disk: one directory that can be killed at any moment, opened again and continued to the bit.
+
+    config.json        what was asked for, and with which versions
+    metrics.jsonl      one JSON object a meta-step ("kind": "train") and a validation ("kind": "validation")
+    checkpoint.pt      all that training needs to go on, with the length of metrics.jsonl at that moment
+    best.safetensors   weights with the best validation value so far
+    last.safetensors   weights at the latest checkpoint
+    lock               taken by the process that trains
+
+Nothing in it is ever executed: JSON, safetensors, and a checkpoint read with `weights_only=True`.
+"""
+
+import json
+import os
+import pickle
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from metagrad import __version__
+from metagrad.training.files import PARTIAL, flush, flush_directory, lock, new_partial_directory, replacing
+
+FORMAT = 1
+"""Version of the directory's layout; a reader refuses any other."""
+
+_CONFIG, _METRICS, _CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory to read from: nothing here writes, takes the lock, or needs it.
+
+    Raises:
+        ValueError: the path is no run directory, or a file in it is damaged; the sentence names the file.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        if not self.path.is_dir() or not (self.path / _CONFIG).is_file():
+            raise ValueError(f"{self.path} is not a run directory: it has no {_CONFIG}; `metagrad train` makes one")
+
+    def config(self) -> dict[str, Any]:
+        """The experiment's configuration as it was given to `create`."""
+        manifest = read_json(self.path / _CONFIG)
+        if manifest.get("format") != FORMAT or not isinstance(manifest.get("config"), dict):
+            raise ValueError(
+                f"{self.path / _CONFIG} has format {manifest.get('format')!r}, and this version of metagrad "
+                f"reads format {FORMAT}; use the version named in that file"
+            )
+        return manifest["config"]
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The latest checkpoint, as saved: CPU tensors, numbers and strings."""
+        path = self.path / _CHECKPOINT
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+        # torch.load has no error class of its own: a cut zip, a flipped byte and a foreign file each raise another.
+        except (RuntimeError, EOFError, KeyError, ValueError, OSError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{path} is missing or damaged ({type(error).__name__}), so the run cannot be continued; "
+                "its weights may still be in last.safetensors"
+            ) from error
+        if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+            raise ValueError(f"{path} is not a checkpoint of format {FORMAT}, so the run cannot be continued")
+        return saved
+
+    def weights(self, which: str = "best") -> dict[str, Tensor]:
+        """The weights saved as `best` or `last`."""
+        path = self.path / f"{which}.safetensors"
+        try:
+            return safetensors.torch.load_file(path)
+        except (OSError, safetensors.SafetensorError) as error:
+            raise ValueError(f"the weights in {path} are missing or damaged ({error})") from error
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Every record of metrics.jsonl, in order."""
+        return list(self._records())
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        path = self.path / _METRICS
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"line {number} of {path} is damaged; `train --resume` repairs it") from error
+
+
+class RunWriter:
+    """The one process that trains in a run directory: appends metrics and replaces checkpoints.
+
+    Use `create` or `resume`, as a context manager. Metrics reach the disk before the checkpoint that counts them,
+    so after a kill at any moment `resume` cuts metrics.jsonl back to what the checkpoint knows, and the steps after
+    it are done again: each is there once.
+    """
+
+    def __init__(self, path: Path, held: IO[bytes]) -> None:
+        self.path = path
+        self._held = held
+        self._metrics = (path / _METRICS).open("ab")
+
+    @classmethod
+    def create(
+        cls, path: Path, config: Mapping[str, Any], state: Mapping[str, Any], weights: Mapping[str, Tensor]
+    ) -> Self:
+        """Make a complete run at step 0: filled under another name, then renamed, so never seen half made.
+
+        Raises:
+            ValueError: `path` exists, or its parent cannot be written.
+        """
+        if path.exists():
+            raise ValueError(f"{path} exists already; continue it with --resume {path}, or choose another --out")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial, held = new_partial_directory(path)
+        except OSError as error:
+            raise ValueError(f"cannot make a run directory in {path.parent}: {error.strerror or error}") from error
+        writer = cls(partial, held)
+        try:
+            write_json(partial / _CONFIG, {"format": FORMAT, **_surroundings(), "config": dict(config)})
+            writer.checkpoint(state, weights)
+            os.rename(partial, path)
+        except BaseException:
+            writer.close()
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        flush_directory(path.parent)
+        writer.path = path
+        return writer
+
+    @classmethod
+    def resume(cls, path: Path) -> tuple[Self, dict[str, Any]]:
+        """Take the run over where its checkpoint stands; returns the writer and that checkpoint.
+
+        Raises:
+            ValueError: no run directory, a damaged one, or another process is training in it.
+        """
+        run = Run(path)
+        try:
+            held = lock(path)
+        except OSError as error:
+            raise ValueError(f"cannot write to the run {path}: {error.strerror or error}") from error
+        if held is None:
+            raise ValueError(f"another process is training in {path}; wait for it, or stop it first")
+        writer = cls(path, held)
+        try:
+            saved = run.checkpoint()
+            for leftover in path.glob(f"*{PARTIAL}"):
+                leftover.unlink()
+            writer._cut(saved["metrics_bytes"])
+        except BaseException:
+            writer.close()
+            raise
+        return writer, saved
+
+    def amend(self, config: Mapping[str, Any]) -> None:
+        """Replace the configuration in config.json; the versions of the machine that began the run stay."""
+        manifest = read_json(self.path / _CONFIG)
+        write_json(self.path / _CONFIG, {**manifest, "config": dict(config)})
+
+    def record(self, values: Mapping[str, Any]) -> None:
+        """Append one line to metrics.jsonl; NaN and infinities, which JSON lacks, are written as null."""
+        line = json.dumps(finite(values), allow_nan=False, separators=(",", ":"))
+        self._metrics.write(line.encode() + b"\n")
+        self._metrics.flush()  # for whoever follows the file; `checkpoint` takes it to the disk
+
+    def checkpoint(self, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+        """Replace last.safetensors, then checkpoint.pt; the records so far reach the disk before both."""
+        flush(self._metrics)
+        # Weights first: a kill between the two leaves weights that the repeated steps will write again.
+        self.save_weights("last", weights)
+        counted = {"format": FORMAT, "metrics_bytes": self._metrics.tell(), **state}
+        with replacing(self.path / _CHECKPOINT) as file:
+            torch.save(counted, file)
+
+    def save_weights(self, which: str, weights: Mapping[str, Tensor]) -> None:
+        """Replace `<which>.safetensors`."""
+        # Copies, because safetensors refuses tensors that share memory, as tied weights do.
+        owned = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
+        with replacing(self.path / f"{which}.safetensors") as file:
+            file.write(safetensors.torch.save(owned))
+
+    def _cut(self, known: int) -> None:
+        length = self._metrics.seek(0, os.SEEK_END)
+        if length < known:
+            raise ValueError(
+                f"{self.path / _METRICS} has {length} bytes where the checkpoint counts {known}: it was cut or "
+                "replaced, so the run cannot be continued"
+            )
+        self._metrics.truncate(known)
+
+    def close(self) -> None:
+        """Let go of the directory; what was recorded since the last checkpoint stays until a resume cuts it."""
+        self._metrics.close()
+        self._held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by `value` as indented JSON, atomically; NaN and infinities become null."""
+    text = json.dumps(finite(value), indent=2, allow_nan=False)
+    with replacing(path) as file:
+        file.write(text.encode() + b"\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; ValueError where it is damaged or something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # bad JSON and bad UTF-8 alike
+        raise ValueError(f"{path} is damaged: it is not valid JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is damaged: it holds a {type(value).__name__} in place of a JSON object")
+    return value
+
+
+def finite(value: Any) -> Any:
+    """The same nest of dicts and lists with None for every float that JSON cannot write."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not (-float("inf") < value < float("inf")):
+        return None
+    return value
+
+
+def _surroundings() -> dict[str, Any]:
+    """What the numbers may depend on beside the configuration; no paths, no host or user names."""
+    return {
+        "versions": {
+            "metagrad": __version__,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "numpy": numpy.__version__,
+        },
+        "platform": {
+            "system": sys.platform,
+            "machine": platform.machine(),
+            "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+    }

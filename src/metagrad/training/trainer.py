@@ -1,0 +1,209 @@
+"""Meta-training: sample, backward, clip, step, record; and everything needed to go on after an interruption."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from metagrad import checks
+from metagrad.learner import MetaLearner, NonFiniteError
+from metagrad.tasks.task import Task, TaskSource
+from metagrad.training.evaluation import evaluate, moved
+from metagrad.training.interrupt import deferred_interrupt
+from metagrad.training.progress import Reporter, Silent
+from metagrad.training.run import RunWriter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How long to train, on how much, and when to look and to save.
+
+    Args:
+        meta_steps: updates of the meta-parameters in all.
+        meta_batch: tasks of one update.
+        validate_every: updates between validations; there is one after the last update in any case.
+        checkpoint_every: updates between checkpoints, which also happen at validations and at the end.
+        clip: largest norm of the mean meta-gradient; None does not clip.
+        evaluation_chunk: validation tasks side by side.
+    """
+
+    meta_steps: int
+    meta_batch: int
+    validate_every: int
+    checkpoint_every: int
+    clip: float | None
+    evaluation_chunk: int
+
+    def __post_init__(self) -> None:
+        checks.integer("meta_steps", self.meta_steps, least=0)
+        for name in ("meta_batch", "validate_every", "checkpoint_every", "evaluation_chunk"):
+            checks.integer(name, getattr(self, name), least=1)
+        if self.clip is not None:
+            checks.number("clip", self.clip, above=0)
+
+
+class Diverged(ValueError):
+    """A loss or a meta-gradient stopped being finite; the weights before that meta-step are saved in the run."""
+
+
+class Trainer:
+    """Trains a learner in a run directory; with equal state it takes the same steps to the bit, on one machine.
+
+    Training tasks come from the trainer's own generator, whose state is checkpointed with the rest; validation tasks
+    are given, the same each time. The best weights are those with the highest accuracy on them after the inner steps
+    of training, or, where accuracy is not measured, with the lowest loss.
+
+    Args:
+        learner: what is trained, on its device.
+        optimizer: over `learner.parameters()`.
+        scheduler: steps once a meta-step.
+        source: training tasks.
+        validation: validation tasks, each with leaves [1, N, ...].
+        plan: lengths and intervals.
+        seed: of the training tasks.
+        reporter: told about every step.
+    """
+
+    def __init__(
+        self,
+        learner: MetaLearner,
+        optimizer: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LRScheduler,
+        source: TaskSource,
+        validation: list[Task],
+        plan: Plan,
+        seed: int,
+        reporter: Reporter | None = None,
+    ) -> None:
+        self.learner = learner
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.source = source
+        self.validation = validation
+        self.plan = plan
+        self.reporter = reporter or Silent()
+        self.step = 0
+        self.best: float | None = None
+        self._generator = torch.Generator().manual_seed(seed)
+        first = next(learner.parameters())
+        self._device, self._dtype = first.device, first.dtype
+
+    def train(self, run: RunWriter) -> None:
+        """Take the remaining meta-steps, recording each in `run`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; a checkpoint was written first, so that the run can be resumed.
+            Diverged: inputs, a loss or the meta-gradient are not finite; the weights before were written first.
+        """
+        plan = self.plan
+        self.reporter.started(self.step, plan.meta_steps)
+        with deferred_interrupt() as interrupted:
+            while self.step < plan.meta_steps and not interrupted():
+                try:
+                    self._meta_step(run)
+                    last = self.step == plan.meta_steps
+                    validate = last or self.step % plan.validate_every == 0
+                    if validate:
+                        self._validate(run)
+                except Diverged:
+                    self._save(run)
+                    raise
+                if validate or self.step % plan.checkpoint_every == 0:
+                    self._save(run)
+            if interrupted():
+                self._save(run)
+                raise KeyboardInterrupt
+
+    def state(self) -> dict[str, Any]:
+        """All that later steps depend on, as tensors, numbers, strings and containers of them."""
+        return {
+            "step": self.step,
+            "best": self.best,
+            "learner": self.learner.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state` was taken.
+
+        Raises:
+            ValueError: the state belongs to another model or optimizer.
+        """
+        try:
+            self.learner.load_state_dict(state["learner"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scheduler.load_state_dict(state["scheduler"])
+            self._generator.set_state(state["generator"])
+            self.step, self.best = state["step"], state["best"]
+        except (KeyError, RuntimeError) as error:  # what load_state_dict raises for names and shapes
+            raise ValueError(f"the checkpoint does not fit this experiment: {error}") from error
+
+    def _meta_step(self, run: RunWriter) -> None:
+        began = time.perf_counter()
+        before = self._generator.get_state()
+        tasks = moved(self.source.sample(self.plan.meta_batch, self._generator), self._device, self._dtype)
+        self.optimizer.zero_grad()
+        try:
+            result = self.learner.backward(tasks)
+            norm = self._clip()
+        except (NonFiniteError, Diverged) as error:
+            self._generator.set_state(before)  # a resumed run meets the same tasks again
+            raise Diverged(
+                f"meta-step {self.step + 1} was not taken: {error}; the weights before it are saved in {run.path}"
+            ) from error
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.optimizer.step()
+        self.scheduler.step()
+        self.step += 1
+        seconds = time.perf_counter() - began
+        means = {name: values.mean().item() for name, values in {"loss": result.loss, **result.metrics}.items()}
+        run.record({"kind": "train", "step": self.step, **means, "gradient_norm": norm, "lr": rate, "seconds": seconds})
+        self.reporter.stepped(self.step, {**means, "tasks/s": self.plan.meta_batch / seconds})
+
+    def _clip(self) -> float:
+        parameters = [p for p in self.learner.parameters() if p.grad is not None]
+        norm: Tensor = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if not math.isfinite(norm.item()):
+            raise Diverged(f"the meta-gradient has norm {norm.item()}; try a smaller inner or meta learning rate")
+        if self.plan.clip is not None:
+            clip_grads_with_norm_(parameters, self.plan.clip, norm)
+        return norm.item()
+
+    def _validate(self, run: RunWriter) -> None:
+        try:
+            held_out = evaluate(
+                self.learner,
+                self.validation,
+                None,
+                chunk=self.plan.evaluation_chunk,
+                device=self._device,
+                dtype=self._dtype,
+            )
+        except NonFiniteError as error:
+            raise Diverged(f"validation after meta-step {self.step} stopped: {error}") from error
+        after = {name: held_out.intervals(name)[-1] for name in held_out.values}
+        value = -after["accuracy"].mean if "accuracy" in after else after["loss"].mean
+        best = value < (math.inf if self.best is None else self.best)  # never for NaN
+        if best:
+            self.best = value
+            run.save_weights("best", self.learner.state_dict())
+        run.record(
+            {
+                "kind": "validation",
+                "step": self.step,
+                **{name: entry.mean for name, entry in after.items()},
+                **{f"{name}_half_width_95": entry.half_width for name, entry in after.items()},
+                "best": best,
+            }
+        )
+        self.reporter.validated(self.step, {name: entry.mean for name, entry in after.items()}, best)
+
+    def _save(self, run: RunWriter) -> None:
+        run.checkpoint(self.state(), self.learner.state_dict())

@@ -1,0 +1,161 @@
+"""Configurations: JSON and back, dotted names, impossible values, and that every preset builds and trains."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from metagrad import Binomial, Exact, FirstOrder, Implicit, LearnedRates, Momentum, Split
+from metagrad.experiments.config import Experiment, build
+from metagrad.experiments.fields import describe, read, replaced, walk
+from metagrad.experiments.presets import BARE, PRESETS, sinusoid
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_json_round_trip(name):
+    config = PRESETS[name]()
+    assert Experiment.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_json_round_trip_of_chosen_parts():
+    config = replace(
+        sinusoid(),
+        estimator=Split(window=1, late=Exact(), early=Binomial(order=1, scale="paper")),
+        rule=LearnedRates(lr=0.1),
+        adapts=("layers.4",),
+        proximal=2.0,
+    )
+    text = json.dumps(config.to_json())
+    assert "Split(window=1, late=Exact(), early=Binomial(order=1, scale='paper', center=0.0))" in text
+    assert Experiment.from_json(json.loads(text)) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"num_stepz": 3}, "config has no field 'num_stepz'"),
+        ({"problem": {"kind": "chess"}}, "unknown problem kind 'chess'; known are sinusoid, omniglot"),
+        ({"test": {"tasks": 3, "steps": 1}}, "test lacks the field 'seed'"),
+        ({"estimator": "Nonsense()"}, "unknown name 'Nonsense'"),
+        ({"machine": {"size": 1}}, "machine has no field 'size'"),
+    ],
+)
+def test_foreign_json_is_refused(change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Experiment.from_json({**sinusoid().to_json(), **change})
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "value"),
+    [
+        ("num_steps", "7", 7),
+        ("estimator", "first-order", FirstOrder()),
+        ("estimator.order", "4", 4),
+        ("estimator.scale", "paper", "paper"),
+        ("estimator.scale", "0.5", 0.5),
+        ("rule.lr", "1e-3", 1e-3),
+        ("optimizer.clip", "10", 10.0),
+        ("optimizer.name", "sgd", "sgd"),
+        ("machine.task_chunk", "none", None),
+        ("machine.task_chunk", "3", 3),
+        ("problem.hidden", "8,16", (8, 16)),
+        ("problem.hidden", "none", ()),
+        ("adapts", "layers.4", ("layers.4",)),
+        ("problem.phase", "-1,1.5", (-1.0, 1.5)),
+    ],
+)
+def test_a_field_is_set_from_text(path, text, value):
+    config = replaced(sinusoid(), path, text, BARE)
+    found = {field.path: field.value for field in walk(config)}[path]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "sentence"),
+    [
+        ("num_steps", "0", "--num_steps: num_steps must be at least 1, got 0"),
+        ("num_steps", "2.5", "--num_steps: expected an integer, got '2.5'"),
+        ("estimator.order", "-1", "order must be at least 0"),
+        ("rule.lr", "0", "lr must be greater than 0"),
+        ("rule.lr", "nan", "lr must be finite"),
+        ("optimizer.lr", "-1", "lr must be greater than 0"),
+        ("optimizer.name", "adamw", "expected adam, sgd or normalized-sgd, got 'adamw'"),
+        ("optimizer.momentum", "1", "momentum must be below 1"),
+        ("machine.device", "tpu", "expected auto, cpu, cuda or mps"),
+        ("proximal", "0", "proximal must be greater than 0"),
+        ("test.tasks", "1", "tasks must be at least 2"),
+        ("problem.hidden", "8,x", "expected an integer, got 'x'"),
+        ("problem.support", "0", "support must be at least 1"),
+    ],
+)
+def test_an_impossible_value_is_refused_with_the_name_of_its_field(path, text, sentence):
+    with pytest.raises(ValueError, match=sentence) as caught:
+        replaced(sinusoid(), path, text, BARE)
+    assert str(caught.value).startswith(f"--{path}: ")
+
+
+def test_parts_of_parts_have_names():
+    config = replace(sinusoid(), estimator=Implicit(), rule=Momentum())
+    paths = [field.path for field in walk(config)]
+    assert "estimator.solver.iterations" in paths
+    assert "rule.nesterov" in paths
+    assert replaced(config, "rule.nesterov", "true", BARE).rule == Momentum(nesterov=True)
+    assert replaced(config, "estimator.solver.iterations", "9", BARE).estimator.solver.iterations == 9
+
+
+def test_every_field_of_a_preset_is_described():
+    for name, preset in PRESETS.items():
+        for field in walk(preset()):
+            if not field.path.startswith(("rule.", "estimator.")):
+                assert field.description, f"{name}: {field.path}"
+
+
+def test_descriptions_in_words():
+    assert describe(float | None) == "a number or none"
+    assert describe(tuple[int, ...]) == "integers separated by commas"
+    assert read("FALSE", bool) is False
+
+
+def test_the_seed_decides_the_weights_and_leaves_torch_alone():
+    before = torch.random.get_rng_state()
+    first, _ = build(sinusoid())
+    assert torch.equal(before, torch.random.get_rng_state())
+    torch.randn(5)
+    same, _ = build(sinusoid())
+    other, _ = build(replace(sinusoid(), seed=1))
+    pairs = zip(first.parameters(), same.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert not torch.equal(next(first.parameters()), next(other.parameters()))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_builds_and_takes_a_step(name, request):
+    config = PRESETS[name]()
+    if hasattr(config.problem, "data"):
+        data = str(request.getfixturevalue("shared_data"))
+        config = replace(config, problem=replace(config.problem, data=data, filters=4))
+    config = replace(config, machine=replace(config.machine, device="cpu"))
+    learner, sources = build(config)
+    generator = torch.Generator().manual_seed(0)
+    result = learner.backward(sources.train.sample(2, generator))
+    assert result.loss.shape == (2,)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in learner.parameters())
+    evaluation = learner.evaluate(sources.test.sample(1, generator), config.test.steps)
+    assert evaluation.loss.shape == (1, config.test.steps + 1)
+
+
+def test_float64_reaches_the_weights():
+    config = sinusoid()
+    learner, _ = build(replace(config, machine=replace(config.machine, dtype="float64")))
+    assert next(learner.parameters()).dtype == torch.float64
+
+
+def test_devices_that_are_not_there_are_refused():
+    missing = next(
+        (k for k, v in {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}.items() if not v)
+    )
+    config = sinusoid()
+    with pytest.raises(ValueError, match=f"device '{missing}' is not available here"):
+        build(replace(config, machine=replace(config.machine, device=missing)))

@@ -1,0 +1,292 @@
+"""The command line: what it makes, what it refuses in one sentence, and that its options do not change unnoticed."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from metagrad import __version__, cli
+from metagrad.experiments.fields import walk
+from metagrad.experiments.presets import PRESETS
+from metagrad.training.run import Run
+
+SMALL = [
+    "--problem.hidden",
+    "8",
+    "--meta_batch",
+    "3",
+    "--validation.tasks",
+    "4",
+    "--test.tasks",
+    "5",
+    "--test.steps",
+    "3",
+    "--machine.device",
+    "cpu",
+    "--optimizer.schedule",
+    "constant",
+]
+GOLDEN = Path(__file__).parent / "experiments" / "options.json"
+
+
+@pytest.fixture
+def metagrad(capsys):
+    """Run a command in this process; gives exit status, stdout and stderr."""
+
+    def call(*arguments):
+        try:
+            status = cli.main([str(argument) for argument in arguments])
+        except SystemExit as leaving:  # argparse, after --help and --version
+            status = leaving.code
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "finished"
+    assert cli.main(["train", "--out", str(path), "--meta-steps", "4", *SMALL]) == 0
+    return path
+
+
+def test_train_leaves_a_complete_run(finished):
+    names = {p.name for p in finished.iterdir()}
+    assert names >= {"config.json", "metrics.jsonl", "checkpoint.pt", "best.safetensors", "last.safetensors"}
+    assert (finished / "adaptation.png").read_bytes().startswith(b"\x89PNG")
+    test = json.loads((finished / "test.json").read_text())
+    assert test["weights"] == "best"
+    assert test["test"] == {"tasks": 5, "steps": 3, "seed": PRESETS["sinusoid"]().test.seed}
+    assert len(test["results"]["loss"]["mean"]) == len(test["results"]["loss"]["half_width_95"]) == 4
+    assert [len(row) for row in test["results"]["loss"]["tasks"]] == [4] * 5
+    assert [r["step"] for r in Run(finished).metrics() if r["kind"] == "train"] == [1, 2, 3, 4]
+
+
+def test_evaluate_repeats_the_test_and_may_ask_for_other_tasks(finished, metagrad, tmp_path):
+    status, out, _ = metagrad("evaluate", finished, "--out", tmp_path / "again.json")
+    assert status == 0
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert again == json.loads((finished / "test.json").read_text())
+    assert f"{again['results']['loss']['mean'][0]:.4f}" in out
+    status, out, _ = metagrad(
+        "evaluate", finished, "--tasks", 7, "--steps", 1, "--seed", 9, "--out", tmp_path / "b.json"
+    )
+    assert status == 0
+    assert "7 test tasks" in out
+    assert len(json.loads((tmp_path / "b.json").read_text())["results"]["loss"]["tasks"]) == 7
+
+
+def test_evaluate_against_another_run_pairs_the_tasks(finished, metagrad):
+    status, out, _ = metagrad("evaluate", finished, "--against", finished)
+    assert status == 0
+    assert out.count("+0.0000 ± 0.0000") == 4
+
+
+def test_a_finished_run_can_be_made_longer(finished, metagrad, tmp_path):
+    path = tmp_path / "longer"
+    shutil.copytree(finished, path)
+    assert metagrad("train", "--resume", path, "--meta-steps", 6)[0] == 0
+    whole = tmp_path / "whole"
+    assert metagrad("train", "--out", whole, "--meta-steps", 6, *SMALL)[0] == 0
+    expected = Run(whole).weights("last")
+    assert all(torch.equal(w, expected[name]) for name, w in Run(path).weights("last").items())
+    assert [r["step"] for r in Run(path).metrics() if r["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+    assert Run(path).config()["meta_steps"] == 6
+    assert metagrad("train", "--resume", path, "--meta-steps", 3)[0] == 2
+
+
+def test_estimators_and_their_fields_are_chosen_by_name(metagrad, tmp_path):
+    status, _, err = metagrad(
+        *("train", "--out", tmp_path / "run", "--meta-steps", 1, *SMALL),
+        *("--estimator", "split", "--estimator.window", 1, "--estimator.early", "Binomial(order=1)"),
+        *("--estimator.early.scale", "paper", "--rule", "momentum", "--rule.lr", 0.02),
+    )
+    assert (status, err) == (0, "")
+    config = Run(tmp_path / "run").config()
+    assert config["estimator"] == ("Split(window=1, late=Exact(), early=Binomial(order=1, scale='paper', center=0.0))")
+    assert config["rule"] == "Momentum(lr=0.02, momentum=0.9, nesterov=False)"
+
+
+def test_runs_without_a_name_are_numbered(metagrad, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert metagrad("train", "sinusoid", "--meta_steps=0", *SMALL)[0] == 0
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["sinusoid-1", "sinusoid-2"]
+
+
+def test_compare_writes_table_json_and_figure(metagrad, tmp_path):
+    status, out, err = metagrad(
+        *("compare", "sinusoid", "--out", tmp_path / "c", "--tasks", 3, "--repeats", 1, "--num-steps", 2),
+        *("--meta-steps", 2, *SMALL),
+    )
+    assert (status, err) == (0, "")
+    assert "Binomial(order=1)" in out
+    rows = json.loads((tmp_path / "c" / "comparison.json").read_text())["rows"]
+    assert {row["family"] for row in rows} >= {"Exact", "FirstOrder", "Truncated", "Binomial", "Implicit"}
+    assert (tmp_path / "c" / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_list_and_version_and_help(metagrad):
+    status, out, _ = metagrad("list")
+    assert status == 0
+    assert all(name in out for name in (*PRESETS, "Binomial", "Reptile", "Momentum", "Neumann"))
+    assert metagrad("--version") == (0, f"metagrad {__version__}\n", "")
+    assert metagrad("--help")[0] == 0
+    for name in PRESETS:
+        status, out, _ = metagrad("train", name, "--help")
+        assert status == 0
+        assert all(f"--{field.path}" in out for field in walk(PRESETS[name]()))
+
+
+REFUSED = [
+    ("", "the following arguments are required: command"),
+    ("fly", "invalid choice: 'fly'"),
+    ("train chess", "unknown preset 'chess'; known are sinusoid, omniglot"),
+    ("train sinusoid extra", "unexpected argument 'extra'"),
+    ("train --meta-stps 3", "unknown option --meta_stps; did you mean --meta_steps?"),
+    ("train --lr 3", "unknown option --lr; did you mean --rule.lr or --optimizer.lr?"),
+    ("train --estimator.windw 3 --estimator truncated", "did you mean --estimator.window?"),
+    ("train --estimator bogus", "--estimator: unknown name 'bogus'; known are"),
+    ("train --estimator", "argument --estimator: expected one argument"),
+    ("train --estimator.order -1", "order must be at least 0, got -1"),
+    ("train --estimator.order x", "expected an integer, got 'x'"),
+    ("train --num_steps 0", "num_steps must be at least 1, got 0"),
+    ("train --rule.lr 0", "lr must be greater than 0, got 0.0"),
+    ("train --problem.inputs -5,x", "--problem.inputs: expected a number, got 'x'"),
+    ("train --adapts nothing", "matches no trainable parameter"),
+    ("train --estimator implicit", "Implicit found no dependence of the inner loss on the meta-parameters"),
+    ("train --data .", "--data has no use here"),
+    ("train --out {finished}", "exists already; continue it with --resume"),
+    ("train --out {tmp}/file/run", "cannot make a run directory in"),
+    ("train --resume {tmp}", "is not a run directory"),
+    ("train --resume {finished} --seed 3", "a resumed run keeps its configuration"),
+    ("train omniglot-5way1shot --data {tmp}/absent", "does not exist; --data should hold images_background.zip"),
+    ("train omniglot-5way1shot --data {tmp}", "images_background"),
+    ("train omniglot-5way1shot", "Omniglot needs its files: give --data DIR"),
+    ("evaluate", "the following arguments are required: RUN"),
+    ("evaluate {tmp}", "is not a run directory"),
+    ("evaluate {finished} --tasks many", "invalid int value: 'many'"),
+    ("evaluate {finished} --tasks 1", "tasks must be at least 2, got 1"),
+    ("evaluate {finished} --out {tmp}/absent/file.json", "No such file or directory"),
+    ("compare --out {finished}", "exists already"),
+    ("compare --tasks 0", "tasks must be at least 1, got 0"),
+    ("list everything", "unexpected argument 'everything'"),
+]
+
+
+@pytest.mark.parametrize(("line", "sentence"), REFUSED, ids=[line or "nothing" for line, _ in REFUSED])
+def test_bad_input_is_one_sentence_and_status_2(line, sentence, metagrad, tmp_path, monkeypatch, finished):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("METAGRAD_DATA", raising=False)
+    (tmp_path / "file").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    status, _, err = metagrad(*line.format(tmp=tmp_path, finished=finished).split())
+    assert status == 2
+    assert sentence in err
+    assert err.startswith("metagrad")
+    assert err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("--problem.ways 5000", "5000 ways need 5000 classes"),
+        ("--problem.shots 10 --problem.queries 11", "10 shots and 11 queries need 21 images"),
+    ],
+)
+def test_episodes_larger_than_the_data(change, sentence, metagrad, tmp_path, shared_data):
+    status, _, err = metagrad(
+        "train", "omniglot-5way1shot", "--data", shared_data, "--out", tmp_path / "run", *change.split()
+    )
+    assert status == 2
+    assert sentence in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_archive_cut_in_half(metagrad, tmp_path, shared_data):
+    whole = shared_data / "omniglot" / "images_background.zip"
+    half = whole.read_bytes()[: whole.stat().st_size // 2]
+    (tmp_path / whole.name).write_bytes(half)
+    shutil.copy(shared_data / "omniglot" / "images_evaluation.zip", tmp_path)
+    status, _, err = metagrad("train", "omniglot-5way1shot", "--data", tmp_path, "--out", tmp_path / "run")
+    assert status == 2
+    assert "images_background.zip" in err
+    assert err.count("\n") == 1
+
+
+def test_a_diverged_run_says_where_and_keeps_its_weights(metagrad, tmp_path):
+    path = tmp_path / "run"
+    status, _, err = metagrad("train", "--out", path, "--meta-steps", 5, *SMALL, "--rule.lr", "1e30")
+    assert status == 2
+    assert "meta-step 1 was not taken: task 0 of 3" in err
+    assert all(w.isfinite().all() for w in Run(path).weights("last").values())
+
+
+def test_ctrl_c_says_how_to_go_on(metagrad, tmp_path, monkeypatch):
+    def press(self, *_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("metagrad.training.trainer.Trainer._validate", press)
+    status, out, _ = metagrad("train", "--out", tmp_path / "run", "--meta-steps", 3, *SMALL)
+    assert status == 130
+    assert f"metagrad train --resume {tmp_path / 'run'}" in out
+    monkeypatch.undo()
+    assert metagrad("train", "--resume", tmp_path / "run")[0] == 0
+
+
+def test_mistakes_in_the_program_keep_their_traceback(monkeypatch):
+    monkeypatch.setattr("metagrad.cli.session.start", lambda *_: int("no number"))
+    with pytest.raises(ValueError, match="invalid literal"):
+        cli.main(["train", "--meta-steps", "1"])
+
+
+def test_the_option_surface_is_the_frozen_one():
+    """A changed option breaks someone's script: change the file only on purpose, and say so in the change log."""
+    frozen = json.loads(GOLDEN.read_text())
+    assert {name: [field.path for field in walk(preset())] for name, preset in PRESETS.items()} == frozen
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing(tmp_path):
+    """kill -9 at random moments, a resume after each: the same weights to the bit, every step once."""
+    steps = 600
+    size = f"--meta-steps {steps} --checkpoint-every 7 --validation.every 50 --machine.threads 1".split()
+    command = [sys.executable, "-m", "metagrad.cli", "train"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*command, "--out", str(whole), *size, *SMALL], check=True, capture_output=True)
+    moments = random.Random(0)
+    kills = 0
+    while kills < 20:
+        arguments = ["--resume", str(killed)] if killed.exists() else ["--out", str(killed), *size, *SMALL]
+        process = subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        metrics = killed / "metrics.jsonl"
+        start = metrics.stat().st_size if metrics.exists() else 0
+        if kills % 4 == 0:
+            time.sleep(moments.uniform(1, 3))  # while it starts, makes the run or reads it
+        else:
+            # Importing torch takes most of the time: wait for the first sign of work, so that most kills meet it.
+            deadline = time.monotonic() + 60
+            while (metrics.stat().st_size if metrics.exists() else 0) == start and time.monotonic() < deadline:
+                time.sleep(0.002)
+            time.sleep(moments.uniform(0, 0.04))
+        process.send_signal(signal.SIGKILL)
+        _, errors = process.communicate()
+        assert process.returncode == -signal.SIGKILL, errors.decode()
+        kills += 1
+    subprocess.run([*command, "--resume", str(killed)], check=True, capture_output=True)
+    for which in ("best", "last"):
+        expected = Run(whole).weights(which)
+        assert all(torch.equal(w, expected[name]) for name, w in Run(killed).weights(which).items())
+    records = [[{k: v for k, v in r.items() if k != "seconds"} for r in Run(p).metrics()] for p in (whole, killed)]
+    assert records[0] == records[1]
+    assert [r["step"] for r in records[1] if r["kind"] == "train"] == list(range(1, steps + 1))
+    assert not list(tmp_path.glob(".*"))

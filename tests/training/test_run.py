@@ -1,0 +1,163 @@
+"""The run directory: made at once, cut back to its checkpoint, and refused when it is damaged."""
+
+import json
+
+import pytest
+import torch
+
+from metagrad.training.run import Run, RunWriter, finite, read_json, write_json
+
+WEIGHTS = {"w": torch.arange(3.0)}
+STATE = {"step": 0, "learner": WEIGHTS}
+
+
+def create(path):
+    return RunWriter.create(path, {"seed": 0}, STATE, WEIGHTS)
+
+
+def test_a_new_run_is_complete(tmp_path):
+    with create(tmp_path / "run"):
+        pass
+    run = Run(tmp_path / "run")
+    assert run.config() == {"seed": 0}
+    assert run.checkpoint()["step"] == 0
+    assert run.metrics() == []
+    assert torch.equal(run.weights("last")["w"], WEIGHTS["w"])
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert str(tmp_path) not in (tmp_path / "run" / "config.json").read_text()
+
+
+@pytest.mark.parametrize("moment", ["config", "checkpoint", "rename"])
+def test_a_run_that_could_not_be_made_is_not_there(tmp_path, monkeypatch, moment):
+    targets = {
+        "config": "metagrad.training.run.write_json",
+        "checkpoint": "metagrad.training.run.torch.save",
+        "rename": "metagrad.training.run.os.rename",
+    }
+
+    def fail(*_args, **_kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(targets[moment], fail)
+    with pytest.raises(OSError, match="disk full"):
+        create(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_directory_is_refused_and_kept(tmp_path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ValueError, match="exists already; continue it with --resume"):
+        create(tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_an_unwritable_place_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot make a run directory"):
+        create(tmp_path / "file" / "run")
+
+
+def test_resume_cuts_the_metrics_back_to_the_checkpoint(tmp_path):
+    path = tmp_path / "run"
+    with create(path) as writer:
+        writer.record({"step": 1})
+        writer.checkpoint({**STATE, "step": 1}, WEIGHTS)
+        writer.record({"step": 2})
+    with (path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')  # a line that a kill cut short
+    (path / "checkpoint.pt.partial").write_bytes(b"half a checkpoint")
+    writer, saved = RunWriter.resume(path)
+    with writer:
+        assert saved["step"] == 1
+        assert not (path / "checkpoint.pt.partial").exists()
+        writer.record({"step": 2})
+    assert [record["step"] for record in Run(path).metrics()] == [1, 2]
+
+
+def test_resume_refuses_metrics_shorter_than_the_checkpoint_counts(tmp_path):
+    path = tmp_path / "run"
+    with create(path) as writer:
+        writer.record({"step": 1})
+        writer.checkpoint(STATE, WEIGHTS)
+    (path / "metrics.jsonl").write_text("")
+    with pytest.raises(ValueError, match="where the checkpoint counts 11"):
+        RunWriter.resume(path)
+    (path / "metrics.jsonl").write_text('{"step":1}\n')
+    RunWriter.resume(path)[0].close()  # the refusal let go of the lock
+
+
+def test_one_process_at_a_time(tmp_path):
+    with create(tmp_path / "run"), pytest.raises(ValueError, match="another process is training"):
+        RunWriter.resume(tmp_path / "run")
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "foreign", "gone"])
+def test_a_damaged_checkpoint_is_refused_in_one_sentence(tmp_path, damage):
+    path = tmp_path / "run"
+    with create(path):
+        pass
+    file = path / "checkpoint.pt"
+    whole = file.read_bytes()
+    if damage == "cut":
+        file.write_bytes(whole[: len(whole) // 2])
+    elif damage == "flip":
+        file.write_bytes(bytes([whole[0] ^ 255]) + whole[1:])
+    elif damage == "foreign":
+        torch.save([1, 2], file)
+    else:
+        file.unlink()
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is .*the run cannot be continued"):
+        RunWriter.resume(path)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "made by unpickling"), "w"))
+
+    path = tmp_path / "run"
+    with create(path):
+        pass
+    torch.save({"format": 1, "step": Evil()}, path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="damaged"):
+        Run(path).checkpoint()
+    assert not (tmp_path / "made by unpickling").exists()
+
+
+def test_other_directories_are_not_runs(tmp_path):
+    for path in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(ValueError, match="is not a run directory"):
+            Run(path)
+
+
+def test_a_newer_format_is_refused(tmp_path):
+    with create(tmp_path / "run"):
+        pass
+    manifest = read_json(tmp_path / "run" / "config.json")
+    write_json(tmp_path / "run" / "config.json", {**manifest, "format": 99})
+    with pytest.raises(ValueError, match="format 99"):
+        Run(tmp_path / "run").config()
+
+
+def test_damaged_weights_and_metrics_are_named(tmp_path):
+    with create(tmp_path / "run"):
+        pass
+    (tmp_path / "run" / "last.safetensors").write_bytes(b"no")
+    with pytest.raises(ValueError, match=r"last\.safetensors are missing or damaged"):
+        Run(tmp_path / "run").weights("last")
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"step":1}\n{"st')
+    with pytest.raises(ValueError, match="line 2"):
+        Run(tmp_path / "run").metrics()
+
+
+def test_json_has_no_nan(tmp_path):
+    write_json(tmp_path / "value.json", {"a": [float("nan"), float("inf"), 1.5], "b": (2,)})
+    assert json.loads((tmp_path / "value.json").read_text()) == {"a": [None, None, 1.5], "b": [2]}
+    assert finite({"x": -float("inf")}) == {"x": None}
+
+
+def test_tied_weights_can_be_saved(tmp_path):
+    tied = torch.ones(2)
+    with RunWriter.create(tmp_path / "run", {}, STATE, {"a": tied, "b": tied}):
+        pass
+    assert Run(tmp_path / "run").weights("last")["b"].tolist() == [1.0, 1.0]
