@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+# The tensors of the tests are too small to share, and on busy cores two threads wait for one another.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True)
 def _seeded():

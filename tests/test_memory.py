@@ -1,0 +1,42 @@
+"""Memory: one curvature graph at a time for sequential estimators, one round at a time for the binomial one."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from cases import make_conv, make_tasks
+
+from metagrad import SGD, Binomial, Exact, MetaLearner, Truncated
+from metagrad.experiments.memory import peak_bytes
+
+
+def peak(estimator, steps, **options):
+    torch.manual_seed(0)
+    learner = MetaLearner(make_conv().double(), F.cross_entropy, SGD(0.01), steps, estimator, task_chunk=1, **options)
+    tasks = make_tasks((1, 16, 16), tasks=1)
+    learner.meta_gradient(tasks)
+    return peak_bytes(lambda: learner.meta_gradient(tasks), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("estimator", [Exact(), Truncated(3)], ids=repr)
+def test_more_inner_steps_cost_their_states_and_gradients_and_no_graph(estimator):
+    parameters = sum(p.numel() for p in make_conv().parameters()) * 8
+    growth = peak(estimator, 40) - peak(estimator, 10)
+    # A state and a gradient for each step, and no more than as much again for what the rule's pullbacks hold.
+    assert growth <= 30 * 4 * parameters
+    # Activations of one step, which a graph through the loop would keep for each of the 30.
+    assert growth < 3 * peak(estimator, 1)
+
+
+def test_link_chunk_bounds_a_round():
+    everything, few = peak(Binomial(2), 20), peak(Binomial(2), 20, link_chunk=2)
+    assert few < 0.5 * everything
+
+
+def test_task_chunk_bounds_what_runs_side_by_side():
+    torch.manual_seed(0)
+    tasks = make_tasks((1, 16, 16), tasks=8)
+    peaks = []
+    for chunk in (None, 2):
+        learner = MetaLearner(make_conv().double(), F.cross_entropy, SGD(0.01), 3, Exact(), task_chunk=chunk)
+        peaks.append(peak_bytes(lambda learner=learner: learner.meta_gradient(tasks), torch.device("cpu")))
+    assert peaks[1] < 0.5 * peaks[0]
