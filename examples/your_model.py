@@ -44,7 +44,7 @@ def main(meta_steps: int = META_STEPS) -> tuple[float, float]:
 
     held_out = learner.evaluate(tasks.sample(200, draws)).loss.mean(dim=0)
     print("held-out mean squared error after 0…5 inner steps:", " ".join(f"{value:.2f}" for value in held_out))
-    print("learned rates:", {name: round(rate.item(), 4) for name, rate in learner.rates.items()})
+    print("learned rates:", {name: round(rate.item(), 4) for name, rate in learner.learned_rates().items()})
     return held_out[0].item(), held_out[-1].item()
 
 

@@ -38,6 +38,20 @@ class TiedAndFrozen(nn.Module):
         return self.head(self.frozen(torch.tanh(self.second(torch.tanh(self.first(inputs))))))
 
 
+class Shared(nn.Module):
+    """One layer and one batch norm, each registered under two names. [N, 4] to [N, WAYS]."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(4, 4)
+        self.norm = nn.BatchNorm1d(4)
+        self.head = nn.Linear(4, WAYS)
+        self.whole = nn.Sequential(self.body, self.norm, nn.Tanh(), self.body, self.norm, self.head)
+
+    def forward(self, inputs):
+        return self.whole(inputs)
+
+
 class Recurrent(nn.Module):
     """An LSTM, last output to a linear head. [N, L, 4] to [N, WAYS]."""
 
@@ -51,11 +65,20 @@ class Recurrent(nn.Module):
 
 
 def make_mlp():
-    return MLP([4, 6, WAYS])
+    return generic(MLP([4, 6, WAYS]))
 
 
 def make_conv():
-    return Conv4(WAYS, filters=3, size=16, pooling="max")
+    return generic(Conv4(WAYS, filters=3, size=16, pooling="max"))
+
+
+def generic(model):
+    """No parameter at zero, where some derivatives vanish."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():
+                parameter.uniform_(-0.5, 0.5)
+    return model
 
 
 def make_batch_norm():
@@ -69,6 +92,7 @@ MODELS = {
     "batch-norm": (make_batch_norm, (4,)),
     "transformer": (TinyTransformer, (5, 4)),
     "tied-and-frozen": (TiedAndFrozen, (4,)),
+    "shared": (Shared, (4,)),
     "lstm": (Recurrent, (5, 4)),
 }
 
@@ -79,6 +103,7 @@ HEAD = {
     "batch-norm": "3",
     "transformer": "head",
     "tied-and-frozen": "head",
+    "shared": "head",
     "lstm": "head",
 }
 

@@ -77,6 +77,16 @@ class MatrixChain:
         return {"adapted": curved}, {"rule": mixed}
 
 
+class MatrixEpisode:
+    """A chain and an outer gradient, for estimators that ask for an episode; nothing else may be asked for."""
+
+    def __init__(self, chain: MatrixChain, cotangent: Tree):
+        self.chain, self.cotangent = chain, cotangent
+
+    def outer(self) -> tuple[Tree, Tree]:
+        return self.cotangent, {}
+
+
 def flatten(state: Tree) -> Tensor:
     adapted = state["adapted"]
     return torch.cat([adapted, state.get("memory", torch.zeros(E, dtype=adapted.dtype))])

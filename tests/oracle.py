@@ -1,5 +1,7 @@
 """The meta-gradient by plain autograd through the whole inner loop: nothing of the library but the task tuples."""
 
+import copy
+
 import torch
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -15,7 +17,9 @@ def exact_meta_gradient(model, loss, task, *, lr, steps, adapts=None, proximal=0
 
     def value(phi, batch):
         with sdpa_kernel(SDPBackend.MATH):
-            return loss(functional_call(model, theta | phi, (batch.inputs,)), batch.targets)
+            # A fresh copy: torch does not restore a module that is registered under two names.
+            predictions = functional_call(copy.deepcopy(model), theta | phi, (batch.inputs,))
+            return loss(predictions, batch.targets)
 
     for _ in range(steps):
         inner = value(phi, task.support)

@@ -36,8 +36,8 @@ def test_equals_autograd_through_the_loop(model_name, rule_name, learner_name):
     def adapts(name):
         return "adapts" not in options or name.startswith(options["adapts"])
 
-    rates = {name.replace("/", "."): p.detach().clone().requires_grad_() for name, p in learner.rates.items()}
-    lr = rates.get("all", rates) if rates else rule.lr
+    rates = {name: p.detach().clone().requires_grad_() for name, p in learner.learned_rates().items()}
+    lr = rates.get("", rates) if rates else rule.lr
     oracle = [
         exact_meta_gradient(
             model,
@@ -53,16 +53,18 @@ def test_equals_autograd_through_the_loop(model_name, rule_name, learner_name):
         for t in range(2)
     ]
     before = {name: value.clone() for name, value in model.state_dict().items()}
+    objects = [(id(value), value.data_ptr()) for value in model.state_dict(keep_vars=True).values()]
     result = learner.backward(tasks)
 
     expected = [sum(o[1][name] for o in oracle) / 2 for name in oracle[0][1]]
     expected += [sum(rate) / 2 for rate in zip(*(o[2] for o in oracle), strict=True)]
     trainable = [p for p in model.parameters() if p.requires_grad]
-    actual = [p.grad for p in trainable] + [rate.grad for rate in learner.rates.values()]
+    actual = [p.grad for p in trainable] + [rate.grad for rate in learner.rates]
     assert relative_error(actual, expected) <= 1e-10
     assert torch.allclose(result.loss, torch.stack([o[0] for o in oracle]), rtol=1e-12)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), f"{name} of the user's model was changed"
+    assert objects == [(id(value), value.data_ptr()) for value in model.state_dict(keep_vars=True).values()]
 
 
 @pytest.mark.parametrize("model_name", ["mlp", "conv4", "batch-norm"])

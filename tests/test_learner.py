@@ -11,8 +11,8 @@ from torch import nn
 
 from cases import LOSS, MODELS, NEEDS, TinyTransformer, make_batch_norm, make_mlp, make_tasks, one
 from metagrad import SGD, Binomial, Exact, FiniteDifference, Implicit, LearnedRates, MetaLearner, Reptile
-from metagrad.batching import NonFiniteError
 from metagrad.models import accuracy
+from metagrad.tasks.prepared import NonFiniteError
 
 TASKS = make_tasks((4,))
 
@@ -57,14 +57,18 @@ def test_meta_training_with_scheduler_and_clipping_lowers_the_loss():
         optimizer.step()
         scheduler.step()
     assert learner.evaluate(TASKS).loss[:, -1].mean() < 0.7 * first
-    assert all((rate != 0.1).all() for rate in learner.rates.values())
+    assert all((rate != 0.1).all() for rate in learner.rates)
 
 
 def test_learned_rates_are_parameters_of_the_learner():
     learner = make(rule=LearnedRates(0.1, "tensor"))
     assert {n for n, _ in learner.named_parameters() if n.startswith("rates")} == {
-        f"rates.layers/{layer}/{kind}" for layer in (0, 2) for kind in ("weight", "bias")
+        f"rates.{index}" for index in range(4)
     }
+    assert list(learner.learned_rates()) == [
+        f"layers.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
+    ]
+    assert list(make(rule=LearnedRates(0.1, "scalar")).learned_rates()) == [""]
 
 
 @pytest.mark.parametrize("rule", [SGD(0.1), LearnedRates(0.1, "element")], ids=repr)
@@ -272,7 +276,7 @@ def test_reptile_with_sgd_moves_the_start_towards_the_adapted_parameters():
         ({"num_steps": 0}, ValueError, "num_steps must be at least 1, got 0"),
         ({"num_steps": 2.0}, TypeError, "num_steps must be an integer, got 2.0"),
         ({"estimator": "binomial"}, TypeError, "estimator must be one such as"),
-        ({"proximal": -1.0}, ValueError, "strength must be greater than 0"),
+        ({"proximal": -1.0}, ValueError, "proximal .* must be greater than 0, got -1.0"),
         ({"model": nn.ReLU()}, ValueError, "the model ReLU has no trainable parameter"),
     ],
 )

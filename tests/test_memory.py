@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import make_conv, make_tasks
 
+from cases import make_conv, make_tasks
 from metagrad import SGD, Binomial, Exact, MetaLearner, Truncated
 from metagrad.experiments.memory import peak_bytes
 

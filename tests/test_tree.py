@@ -50,10 +50,14 @@ def test_stack_and_pick_are_inverse():
 
 
 def test_structures_that_differ_are_an_error_not_a_broadcast():
-    with pytest.raises(KeyError, match="no branch 'z'"):
+    with pytest.raises(ValueError, match="no branch 'z'"):
         tree.map(torch.add, B, A)
     with pytest.raises(TypeError, match="differ in structure"):
         tree.add(A, t(1))
+    with pytest.raises(ValueError, match="differ in structure"):
+        tree.fill(t(1), A)
+    with pytest.raises(ValueError, match="differ in structure"):
+        tree.fill(A, t(1))
 
 
 def test_detach_makes_ordinary_tensors_of_inference_tensors():

@@ -13,8 +13,8 @@ from metagrad.estimators import (
     Split,
     Truncated,
 )
-from metagrad.inner.episode import InnerLoop
 from metagrad.inner.learners import PartOfModel, Proximal, WholeModel
+from metagrad.inner.loop import InnerLoop
 from metagrad.inner.rules import SGD, LearnedRates, Momentum
 from metagrad.learner import MetaLearner
 from metagrad.tasks.task import Batch, Task

@@ -1,33 +1,39 @@
 """Checks of arguments that every layer shares: each error names the argument, the value and what is allowed."""
 
 import math
+from numbers import Integral, Real
 
 
 def integer(name: str, value: object, least: int) -> None:
-    """Require an `int` (not a bool) of at least `least`.
+    """Require an integer (not a bool) of at least `least`.
 
     Raises:
         TypeError: `value` is not an integer.
         ValueError: `value` is below `least`.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
+    if int(value) < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
-def number(name: str, value: object, above: float | None = None, least: float | None = None) -> None:
-    """Require a finite real number, greater than `above` and not less than `least` where they are given.
+def number(
+    name: str, value: object, above: float | None = None, least: float | None = None, below: float | None = None
+) -> None:
+    """Require a finite real number, greater than `above`, at least `least` and less than `below` where they are given.
 
     Raises:
         TypeError: `value` is not a number.
         ValueError: `value` is not finite or out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not math.isfinite(value):
+    size = float(value)
+    if not math.isfinite(size):
         raise ValueError(f"{name} must be finite, got {value}")
-    if above is not None and value <= above:
+    if above is not None and size <= above:
         raise ValueError(f"{name} must be greater than {above:g}, got {value}")
-    if least is not None and value < least:
+    if least is not None and size < least:
         raise ValueError(f"{name} must be at least {least:g}, got {value}")
+    if below is not None and size >= below:
+        raise ValueError(f"{name} must be less than {below:g}, got {value}")

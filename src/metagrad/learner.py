@@ -1,20 +1,23 @@
 """What users hold: a module that meta-learns the parameters of their own module."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metagrad import batching, checks, models, tree
-from metagrad.batching import MetaGradient, NonFiniteError, Prepared, branch, over_tasks
+from metagrad.batching import MetaGradient, branch, over_tasks
 from metagrad.estimators.base import Estimator
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
-from metagrad.inner.episode import InnerLoop, adaptation, adaptation_curve
 from metagrad.inner.learners import Learner, Loss, Metrics, PartOfModel, Proximal, WholeModel
+from metagrad.inner.loop import InnerLoop, adaptation_curve, adapted, adapting_steps
 from metagrad.inner.rules import UpdateRule
+from metagrad.tasks.prepared import NonFiniteError, Prepared, prepare
 from metagrad.tasks.task import Batch, Task
 from metagrad.tree import Tree
 
@@ -74,6 +77,8 @@ class MetaLearner(nn.Module):
             raise TypeError(f"estimator must be one such as Exact() or Binomial(order=2), got {estimator!r}")
         if task_chunk is not None:
             checks.integer("task_chunk", task_chunk, least=1)
+        if proximal is not None:
+            checks.number("proximal (None for no anchor)", proximal, above=0)
         learner: Learner
         if adapts is None:
             learner = WholeModel(model, loss, metrics or {})
@@ -82,27 +87,45 @@ class MetaLearner(nn.Module):
         if proximal is not None:
             learner = Proximal(learner, proximal)
         models.check(model)
+        self.loop = InnerLoop(learner, rule, num_steps, curvature, link_chunk)
         self.model = model
+        self._loss = loss  # if it is a module, it moves with the rest
         self.estimator = estimator
         self.task_chunk = task_chunk
-        # Classes that the model tells apart, by kind of input: found by a forward pass when first needed.
-        self._classes: dict[tuple[torch.Size, torch.dtype], int | None] = {}
-        self.loop = InnerLoop(learner, rule, num_steps, curvature, link_chunk)
         rates = rule.initial_meta(learner.start({"model": {**models.trainable(model)}}))
-        # Names of parameters hold dots, which a module cannot have in a name.
-        self.rates = nn.ParameterDict(
-            {path.replace(".", "/") or "all": nn.Parameter(rate) for path, rate in tree.items(rates)}
-        )
+        self._rate_names = [name for name, _ in tree.items(rates)]
+        self.rates = nn.ParameterList([nn.Parameter(rate) for rate in tree.leaves(rates)])
+        # Axes of one example in batched tasks, and classes by kind of input: found when first needed.
+        self._example_axes: int | None = None
+        self._classes: dict[tuple[object, ...], int | None] = {}
+
+    def learned_rates(self) -> dict[str, Tensor]:
+        """What a rule that learns its rates has learned, by parameter name; "" for a single rate."""
+        return dict(zip(self._rate_names, self.rates, strict=True))
 
     def meta(self) -> Tree:
-        """The meta-parameters as a tree that shares the values: {"model": …} and, where rates are learned, "rule"."""
+        """The meta-parameters as a tree that shares the values: {"model": …} and, where rates are learned, "rule".
+
+        Raises:
+            ValueError: parameters were frozen or thawed since the rates were made.
+        """
         meta: dict[str, Tree] = {"model": {**models.trainable(self.model)}}
-        if self.rates:
-            rates: dict[str, Tree] = {name.replace("/", "."): rate for name, rate in self.rates.items()}
-            meta["rule"] = rates.get("all", rates)
+        rates: dict[str, Tree] = {**self.learned_rates()}
+        if not rates:
+            return meta
+        if "" in rates:
+            meta["rule"] = rates[""]
+            return meta
+        adapting = [name for name, _ in tree.items(self.loop.learner.start(meta))]
+        if adapting != self._rate_names:
+            changed = sorted(set(adapting) ^ set(self._rate_names))
+            raise ValueError(
+                f"{', '.join(changed)} was frozen or thawed since the learned rates were made; make a new MetaLearner"
+            )
+        meta["rule"] = rates
         return meta
 
-    def meta_gradient(self, tasks: Task | Sequence[Task]) -> MetaGradient:
+    def meta_gradient(self, tasks: Task | Iterable[Task]) -> MetaGradient:
         """The mean meta-gradient over `tasks`, without touching any `.grad`.
 
         Args:
@@ -118,7 +141,7 @@ class MetaLearner(nn.Module):
         _require_finite(result)
         return result
 
-    def backward(self, tasks: Task | Sequence[Task]) -> MetaGradient:
+    def backward(self, tasks: Task | Iterable[Task]) -> MetaGradient:
         """Add the mean meta-gradient over `tasks` to `.grad` of this module's parameters.
 
         Nothing is added when an error is raised. Arguments and errors as for `meta_gradient`.
@@ -126,11 +149,12 @@ class MetaLearner(nn.Module):
         result = self.meta_gradient(tasks)
         gradients = dict(tree.items(result.gradient))
         for path, parameter in tree.items(self.meta()):
-            gradient = gradients[path].to(parameter.dtype)
-            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+            if parameter.requires_grad:  # rates can be frozen like any parameter
+                gradient = gradients[path].to(parameter.dtype)
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return result
 
-    def evaluate(self, tasks: Task | Sequence[Task], num_steps: int | None = None) -> Evaluation:
+    def evaluate(self, tasks: Task | Iterable[Task], num_steps: int | None = None) -> Evaluation:
         """Query loss and metrics after 0, 1, … S inner steps; works under `no_grad` and `inference_mode`.
 
         Args:
@@ -161,13 +185,19 @@ class MetaLearner(nn.Module):
         """
         steps = self._steps(num_steps)
         meta = self.meta()
-        alone = Batch(*(leaf.unsqueeze(0) for leaf in support))
+        if isinstance(support, Batch):
+            support = Batch(*(leaf.unsqueeze(0) if isinstance(leaf, Tensor) else leaf for leaf in support))
 
         def last(meta: Tree, task: Task) -> Tree:
-            return adaptation(self.loop, meta, task, steps).states[-1]["adapted"]
+            return adapted(self.loop, meta, adapting_steps(self.loop, meta, task, steps))
 
-        adapted = over_tasks(last, meta, self._prepare(Task(alone, alone), meta), task_chunk=1)
-        return AdaptedModel(self.model, {name: value.squeeze(0) for name, value in tree.items(adapted)})
+        prepared = self._prepare(Task(support, support), meta, single=True)
+        values = {name: value.squeeze(0) for name, value in tree.items(over_tasks(last, meta, prepared, task_chunk=1))}
+        for name, value in values.items():
+            if not value.isfinite().all():
+                raise NonFiniteError(f"{name} is not finite after {steps} inner steps; try a smaller inner lr", 0)
+        with torch.inference_mode(False):
+            return AdaptedModel(self.model, values)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Predictions [N, ...] of the model before adaptation, batch norm by the batch's statistics."""
@@ -179,30 +209,53 @@ class MetaLearner(nn.Module):
         checks.integer("num_steps", num_steps, least=0)
         return num_steps
 
-    def _prepare(self, tasks: Task | Sequence[Task], meta: Tree) -> Prepared:
+    def _prepare(self, tasks: Task | Iterable[Task], meta: Tree, single: bool = False) -> Prepared:
         models.check(self.model)
-        prepared = batching.prepare(tasks, meta)
+        prepared = prepare(tasks, meta)
         for _, group in prepared.groups:
+            axes = group.support.inputs.ndim - 2
+            if isinstance(tasks, Task) and not single:
+                self._example_axes = axes
+            elif self._example_axes not in (None, axes):
+                raise ValueError(
+                    f"one task has inputs [examples, …] without a task axis; examples here have {axes} axes and in "
+                    f"batches of tasks {self._example_axes}"
+                )
             for part, batch in zip(("support", "query"), group, strict=True):
                 self._check_targets(part, batch)
         return prepared
 
     def _check_targets(self, part: str, batch: Batch) -> None:
-        """Refuse class indices without a logit: a kernel would read past the end, and a GPU would lose its context."""
-        if batch.targets.dtype != torch.long or batch.targets.ndim != 2:
+        """Refuse classes without a logit: a kernel would read past the end, and a GPU would lose its context."""
+        ignored = _ignored_class(self._loss)
+        if ignored is None or batch.targets.ndim != 2:
             return
-        kind = (batch.inputs.shape[2:], batch.inputs.dtype)
-        if kind not in self._classes:
-            with torch.no_grad():
-                predictions = self(batch.inputs[0])
-            self._classes[kind] = predictions.shape[-1] if predictions.ndim == 2 else None
-        classes = self._classes[kind]
-        low, high = (int(bound) for bound in batch.targets.aminmax())
-        if classes is not None and (low < 0 or high >= classes):
+        if batch.targets.dtype != torch.long:
+            raise ValueError(
+                f"{part} targets are {batch.targets.dtype}, and cross-entropy needs class numbers of torch.long; "
+                "convert them with .long()"
+            )
+        classes = self._number_of_classes(batch)
+        valid = batch.targets[batch.targets != ignored]
+        if classes is None or not valid.numel():
+            return
+        low, high = (int(bound) for bound in valid.aminmax())
+        if low < 0 or high >= classes:
             raise ValueError(
                 f"{part} targets must lie in 0..{classes - 1}, one for each of the model's {classes} outputs, got "
                 f"{low if low < 0 else high}"
             )
+
+    def _number_of_classes(self, batch: Batch) -> int | None:
+        kind = (batch.inputs.shape[2:], batch.inputs.dtype, *(p.shape for p in self.model.parameters()))
+        if kind not in self._classes:
+            with torch.no_grad():
+                predictions: object = self(batch.inputs[0])
+            if isinstance(predictions, Tensor) and predictions.ndim == 2:
+                self._classes[kind] = predictions.shape[1]
+            else:
+                self._classes[kind] = None
+        return self._classes[kind]
 
 
 class AdaptedModel(nn.Module):
@@ -235,3 +288,13 @@ def _require_finite(result: MetaGradient) -> None:
     else:
         what = "the meta-gradient is not finite although the losses are"
     raise NonFiniteError(f"task {task} of {len(bad)}: {what}; a smaller inner lr or gradient clipping may help", task)
+
+
+def _ignored_class(loss: object) -> int | None:
+    """The class number that a classification loss leaves out; None for any other loss."""
+    options: dict[str, int] = {}
+    if isinstance(loss, partial):
+        options, loss = loss.keywords, loss.func
+    if loss in (F.cross_entropy, F.nll_loss):
+        return options.get("ignore_index", -100)
+    return loss.ignore_index if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) else None

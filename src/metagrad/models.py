@@ -29,20 +29,24 @@ def call(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) ->
         parameters: dotted names as in `module.named_parameters()`; tied parameters under their first name.
         inputs: [N, ...].
     """
-    buffers: dict[str, Tensor | None] = {
-        name: buffer.clone() for name, buffer in module.named_buffers() if name not in parameters
-    }
+    given = {id(p): parameters[name] for name, p in module.named_parameters() if name in parameters}
+    swapped: dict[str, Tensor | None] = {}
+    copies: dict[int, Tensor] = {}
     recurrent = False
+    # Slot by slot, each module once: `functional_call` could not restore a slot that it swaps under two names.
     for path, part in module.named_modules():
         recurrent = recurrent or isinstance(part, nn.RNNBase)
-        if isinstance(part, _BatchNorm):
-            # Without running statistics batch norm takes the batch's; this is what `functional_call` swaps in.
-            prefix = f"{path}." if path else ""
-            for name in ("running_mean", "running_var", "num_batches_tracked"):
-                if getattr(part, name) is not None:
-                    buffers[prefix + name] = None
+        prefix = f"{path}." if path else ""
+        for name, parameter in part.named_parameters(recurse=False, remove_duplicate=False):
+            if id(parameter) in given:
+                swapped[prefix + name] = given[id(parameter)]
+        for name, buffer in part.named_buffers(recurse=False, remove_duplicate=False):
+            if isinstance(part, _BatchNorm) and name in ("running_mean", "running_var"):
+                swapped[prefix + name] = None  # without running statistics batch norm takes the batch's
+            else:
+                swapped[prefix + name] = copies.setdefault(id(buffer), buffer.clone())
     with _twice_differentiable_kernels(recurrent):
-        return functional_call(module, (dict(parameters), buffers), (inputs,))  # pyright: ignore[reportArgumentType]
+        return functional_call(module, swapped, (inputs,), tie_weights=False)  # pyright: ignore[reportArgumentType]
 
 
 def trainable(module: nn.Module) -> dict[str, Tensor]:
@@ -60,6 +64,16 @@ def trainable(module: nn.Module) -> dict[str, Tensor]:
             "give it parameters or unfreeze some with requires_grad_(True)"
         )
     return found
+
+
+def aliases(module: nn.Module) -> dict[str, list[str]]:
+    """All dotted names of each trainable parameter, by its first: more than one where weights are tied."""
+    first = {id(p): name for name, p in trainable(module).items()}
+    names: dict[str, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if id(parameter) in first:
+            names.setdefault(first[id(parameter)], []).append(name)
+    return names
 
 
 def check(module: nn.Module) -> None:
@@ -89,14 +103,16 @@ def check(module: nn.Module) -> None:
 
 @contextmanager
 def _twice_differentiable_kernels(recurrent: bool) -> Generator[None]:
-    cudnn = torch.backends.cudnn.enabled and not recurrent
-    fastpath = torch.backends.mha.get_fastpath_enabled()
+    fastpath, cudnn = torch.backends.mha.get_fastpath_enabled(), torch.backends.cudnn.enabled
     torch.backends.mha.set_fastpath_enabled(False)
+    # This flag alone: `torch.backends.cudnn.flags` would reset the user's choices of determinism and TF32.
+    torch.backends.cudnn.enabled = cudnn and not recurrent
     try:
-        with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=cudnn):
+        with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
+        torch.backends.cudnn.enabled = cudnn
 
 
 def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:

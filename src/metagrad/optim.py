@@ -36,9 +36,7 @@ class NormalizedSGD(torch.optim.Optimizer):
         clip: float | None = None,
     ) -> None:
         checks.number("lr", lr, above=0)
-        checks.number("momentum", momentum, least=0)
-        if momentum >= 1:
-            raise ValueError(f"momentum must be less than 1, got {momentum}")
+        checks.number("momentum", momentum, least=0, below=1)
         if clip is not None:
             checks.number("clip", clip, above=0)
         super().__init__(params, {"lr": lr, "momentum": momentum, "clip": clip})
@@ -67,12 +65,15 @@ class NormalizedSGD(torch.optim.Optimizer):
         if not moves:
             return loss
         device = moves[0][1].device
-        norm = torch.stack([momentum.norm().to(device) for _, momentum, _ in moves]).norm()
+        # In float32 at least: the reciprocal of a small norm has no place in float16.
+        norm = torch.stack(
+            [m.to(torch.promote_types(m.dtype, torch.float32)).norm().to(device) for _, m, _ in moves]
+        ).norm()
         inverse = torch.where(norm > 0, 1.0 / norm, torch.zeros_like(norm))
         for parameter, momentum, group in moves:
             if group["clip"] is None:
                 factor = group["lr"] * inverse
             else:
                 factor = torch.clamp(group["clip"] * inverse, max=group["lr"])
-            parameter.sub_(momentum * factor.to(parameter.device, parameter.dtype))
+            parameter.sub_((momentum * factor.to(parameter.device)).to(parameter.dtype))
         return loss

@@ -92,8 +92,13 @@ def detach(tree: Tree) -> Tree:
 def fill(tree: Tree, like: Tree) -> Tree:
     """`tree` with a tensor of zeros wherever `like` has a leaf that `tree` does not mention."""
     if isinstance(like, dict):
-        present = tree if isinstance(tree, dict) else {}
-        return {name: fill(present.get(name, {}), branch) for name, branch in like.items()}
+        if not isinstance(tree, dict):
+            raise ValueError("the trees differ in structure: one is a tensor where the other has branches")
+        return {name: fill(tree.get(name, {}), branch) for name, branch in like.items()}
+    if isinstance(tree, dict) and tree:
+        raise ValueError(
+            f"the trees differ in structure: one has branches {', '.join(tree)} where the other has a tensor"
+        )
     return torch.zeros_like(like) if isinstance(tree, dict) else tree
 
 
@@ -122,5 +127,5 @@ def absent(tree: Tree, like: Tree) -> list[str]:
 
 def _branch(tree: Tree, name: str) -> Tree:
     if not isinstance(tree, dict) or name not in tree:
-        raise KeyError(f"the trees differ in structure: one of them has no branch {name!r}")
+        raise ValueError(f"the trees differ in structure: one of them has no branch {name!r}")
     return tree[name]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metagrad import checks, tree
-from metagrad.estimators.base import Adjoint, Chain, Cost, Pullback
+from metagrad.estimators.base import Chain, Cost, Episode, Estimate, Estimator
 from metagrad.tree import Tree
 
 
@@ -115,7 +115,7 @@ class Neumann:
 
 
 @dataclass(frozen=True)
-class Implicit(Pullback):
+class Implicit(Estimator):
     """The meta-gradient at the solution of the inner problem, whatever path led there.
 
         ∇_φ ℓ(φ*, m) = 0   ⇒   gradient = ∂q/∂m − (∂²ℓ/∂m∂φ)ᵀ H⁻¹ ∇_φ q,   H = ∇²_φ ℓ at the last state
@@ -125,7 +125,7 @@ class Implicit(Pullback):
 
     Cost: n + 1 products in n + 1 rounds for a solver of n iterations, whatever K. When it is wrong: in proportion to
     how far the inner loop is from the solution, and to the residual; H must be positive definite.
-    Needs an inner loss that depends on the meta-parameters: a proximal term, or a body outside the adapted part.
+    Needs an inner loss that depends on the start: a proximal term.
     Source: Rajeswaran et al. 2019 (iMAML).
 
     Raises:
@@ -138,15 +138,16 @@ class Implicit(Pullback):
         if not isinstance(self.solver, Solver):
             raise TypeError(f"solver must be ConjugateGradient(...) or Neumann(...), got {self.solver!r}")
 
-    def pull(self, chain: Chain, cotangent: Tree) -> Adjoint:
+    def estimate(self, episode: Episode) -> Estimate:
         """Solve at the last state; nothing passes through the links before it, nor to the start."""
-        solution = self.solver.solve(chain.beyond(), cotangent)
+        cotangent, direct = episode.outer()
+        solution = self.solver.solve(episode.chain.beyond(), cotangent)
         if not tree.leaves(solution.meta):
             raise ValueError(
                 "Implicit found no dependence of the inner loss on the meta-parameters; wrap the learner in "
                 "Proximal(learner, strength=...) or pass proximal=... to MetaLearner"
             )
-        return Adjoint({}, solution.meta, {"residual": solution.residual})
+        return Estimate(tree.add(direct, solution.meta), {"residual": solution.residual})
 
     def cost(self, num_steps: int) -> Cost:
         """The solver's products and one more."""

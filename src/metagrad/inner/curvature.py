@@ -33,8 +33,8 @@ def forward_over_reverse(loss: InnerLoss, adapted: Tree, context: Tree, directio
     """Push a tangent through the inner gradient: the derivative of (∇_φ ℓ, ∇_m ℓ) along d.
 
     Equal to `reverse_over_reverse` because second derivatives commute. Cost: like one gradient on pairs of numbers;
-    less memory. Needs forward-mode formulas for every operation of the model; `F.mse_loss` has none that work side by
-    side, so with it write the square out or set `link_chunk=1`.
+    less memory. Needs forward-mode formulas for every operation of the model; `F.mse_loss` has one that fails here
+    (torch 2.13): write the square out.
     """
     wanted = (0, 1) if tree.leaves(context) else (0,)
 

@@ -4,6 +4,7 @@ The meta-parameters m are a tree with branch "model" (the trainable parameters o
 and, where the update rule learns something, branch "rule".
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,7 +27,11 @@ class Learner(Protocol):
         ...
 
     def context(self, meta: Tree) -> Tree:
-        """The part of the meta-parameters that the losses read; {} for none. `return meta` is always right."""
+        """The part of the meta-parameters that the losses read; {} for none.
+
+        `return meta` gives right numbers at a higher price; but then estimators cannot tell that a support loss does
+        not depend on the meta-parameters at all, and give zero in place of an error.
+        """
         ...
 
     def start(self, meta: Tree) -> Tree:
@@ -43,21 +48,65 @@ class Learner(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class WholeModel:
+class ModelLearner(ABC):
+    """A learner around one module and one loss; who adapts is left open."""
+
+    model: nn.Module
+    loss: Loss
+
+    @property
+    @abstractmethod
+    def measures(self) -> Mapping[str, Loss]:
+        """Metrics of the query set: name → (predictions, targets) → 0-d tensor."""
+
+    @abstractmethod
+    def parameters(self, adapted: Tree, meta: Tree) -> dict[str, Tensor]:
+        """The values of all trainable parameters, by dotted name."""
+
+    def support_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> Tensor:
+        """The loss on the support set."""
+        return _scalar("loss", self.loss(self._predict(adapted, meta, batch), batch.targets))
+
+    def query_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> tuple[Tensor, Metrics]:
+        """The loss and metrics on the query set."""
+        predictions = self._predict(adapted, meta, batch)
+        measured = {
+            name: _scalar(f"metric {name!r}", metric(predictions, batch.targets))
+            for name, metric in self.measures.items()
+        }
+        return _scalar("loss", self.loss(predictions, batch.targets)), measured
+
+    def _predict(self, adapted: Tree, meta: Tree, batch: Batch) -> Tensor:
+        return models.call(self.model, self.parameters(adapted, meta), batch.inputs)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module, got {type(self.model).__name__}")
+        if not callable(self.loss):
+            raise TypeError(f"loss must be a function of (predictions, targets), got {self.loss!r}")
+        models.trainable(self.model)
+
+
+@dataclass(frozen=True, eq=False)
+class WholeModel(ModelLearner):
     """Every trainable parameter adapts, from the meta-learned initial values: MAML.
 
     Args:
         model: any module of one input tensor; never modified.
         loss: (predictions, targets) → 0-d tensor.
         metrics: name → (predictions, targets) → 0-d tensor, measured on the query set.
+
+    Raises:
+        TypeError: `model` is not a module or `loss` not a function.
+        ValueError: the model has no trainable parameter; in use, a loss or metric that is not a 0-d tensor.
     """
 
-    model: nn.Module
-    loss: Loss
     metrics: Mapping[str, Loss] = field(default_factory=dict[str, Loss])
 
-    def __post_init__(self) -> None:
-        _check(self.model, self.loss)
+    @property
+    def measures(self) -> Mapping[str, Loss]:
+        """The metrics."""
+        return self.metrics
 
     def initial(self, meta: Tree) -> Tree:
         """All trainable parameters."""
@@ -71,21 +120,13 @@ class WholeModel:
         """All trainable parameters."""
         return {**_model_part(meta)}
 
-    def support_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> Tensor:
-        """The loss on the support set."""
-        return self.loss(self.predict(adapted, meta, batch.inputs), batch.targets)
-
-    def query_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> tuple[Tensor, Metrics]:
-        """The loss and metrics on the query set."""
-        return _measure(self.loss, self.metrics, self.predict(adapted, meta, batch.inputs), batch.targets)
-
-    def predict(self, adapted: Tree, meta: Tree, inputs: Tensor) -> Tensor:
-        """Predictions [N, ...] of the adapted model."""
-        return models.call(self.model, _flat(adapted), inputs)
+    def parameters(self, adapted: Tree, meta: Tree) -> dict[str, Tensor]:
+        """The adapted parameters are all there are."""
+        return _flat(adapted)
 
 
 @dataclass(frozen=True, eq=False)
-class PartOfModel:
+class PartOfModel(ModelLearner):
     """Some parameters adapt, the others are meta-learned and stay fixed within a task: ANIL, BOIL, adapters.
 
     The meta-gradient of the fixed part is its gradient through the query loss plus the mixed terms through every step.
@@ -94,30 +135,32 @@ class PartOfModel:
         model: any module of one input tensor; never modified.
         loss: (predictions, targets) → 0-d tensor.
         adapts: what adapts: names or prefixes at a dot (`"head"` means `head.weight` and `head.bias`), or a predicate
-            on dotted names.
+            on dotted names; a tied parameter adapts if any of its names does.
         metrics: name → (predictions, targets) → 0-d tensor, measured on the query set.
 
     Raises:
-        ValueError: a name matches no trainable parameter, or nothing adapts.
+        TypeError: `model` is not a module or `loss` not a function.
+        ValueError: a name matches no trainable parameter, or nothing adapts; in use, as `WholeModel`.
     """
 
-    model: nn.Module
-    loss: Loss
     adapts: str | Sequence[str] | Callable[[str], bool]
     metrics: Mapping[str, Loss] = field(default_factory=dict[str, Loss])
 
     def __post_init__(self) -> None:
-        _check(self.model, self.loss)
-        names = list(models.trainable(self.model))
-        if not callable(self.adapts):
-            for pattern in self._patterns():
-                if not any(_matches(pattern, name) for name in names):
-                    raise ValueError(
-                        f"adapts={pattern!r} matches no trainable parameter of {type(self.model).__name__}; "
-                        f"its parameters are {', '.join(names)}"
-                    )
-        if not any(self._adapts(name) for name in names):
-            raise ValueError("adapts selects no trainable parameter: the inner loop would have nothing to adapt")
+        super().__post_init__()
+        known = models.aliases(self.model)
+        for pattern in self._patterns():
+            if not any(_matches(pattern, name) for names in known.values() for name in names):
+                raise ValueError(
+                    f"adapts={pattern!r} matches no trainable parameter of {type(self.model).__name__}; "
+                    f"its parameters are {', '.join(known)}"
+                )
+        self._adapting()
+
+    @property
+    def measures(self) -> Mapping[str, Loss]:
+        """The metrics."""
+        return self.metrics
 
     def initial(self, meta: Tree) -> Tree:
         """The parameters that adapt."""
@@ -125,34 +168,38 @@ class PartOfModel:
 
     def context(self, meta: Tree) -> Tree:
         """The parameters that do not."""
-        body: Tree = {name: p for name, p in _model_part(meta).items() if not self._adapts(name)}
+        adapting = self._adapting()
+        body: Tree = {name: p for name, p in _model_part(meta).items() if name not in adapting}
         return {"model": body} if body else {}
 
     def start(self, meta: Tree) -> Tree:
         """The parameters that adapt."""
-        return {name: p for name, p in _model_part(meta).items() if self._adapts(name)}
+        adapting = self._adapting()
+        return {name: p for name, p in _model_part(meta).items() if name in adapting}
 
-    def support_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> Tensor:
-        """The loss on the support set."""
-        return self.loss(self.predict(adapted, meta, batch.inputs), batch.targets)
-
-    def query_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> tuple[Tensor, Metrics]:
-        """The loss and metrics on the query set."""
-        return _measure(self.loss, self.metrics, self.predict(adapted, meta, batch.inputs), batch.targets)
-
-    def predict(self, adapted: Tree, meta: Tree, inputs: Tensor) -> Tensor:
-        """Predictions [N, ...] of the adapted part on the fixed body."""
-        return models.call(self.model, _model_part(meta) | _flat(adapted), inputs)
+    def parameters(self, adapted: Tree, meta: Tree) -> dict[str, Tensor]:
+        """The body of the meta-parameters and the adapted part."""
+        return _model_part(meta) | _flat(adapted)
 
     def _patterns(self) -> list[str]:
         if callable(self.adapts):
             return []
         return [self.adapts] if isinstance(self.adapts, str) else list(self.adapts)
 
-    def _adapts(self, name: str) -> bool:
+    def _adapting(self) -> set[str]:
+        """First names of the parameters that adapt."""
         if callable(self.adapts):
-            return bool(self.adapts(name))
-        return any(_matches(pattern, name) for pattern in self._patterns())
+            chosen = {n for n, names in models.aliases(self.model).items() if any(map(self.adapts, names))}
+        else:
+            patterns = self._patterns()
+            chosen = {
+                first
+                for first, names in models.aliases(self.model).items()
+                if any(_matches(pattern, name) for pattern in patterns for name in names)
+            }
+        if not chosen:
+            raise ValueError("adapts selects no trainable parameter: the inner loop would have nothing to adapt")
+        return chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,13 +240,6 @@ class Proximal:
         return self.learner.query_loss(adapted, meta, batch)
 
 
-def _check(model: nn.Module, loss: Loss) -> None:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    if not callable(loss):
-        raise TypeError(f"loss must be a function of (predictions, targets), got {loss!r}")
-
-
 def _matches(pattern: str, name: str) -> bool:
     return name == pattern or name.startswith(pattern + ".")
 
@@ -216,5 +256,11 @@ def _flat(parameters: Tree) -> dict[str, Tensor]:
     return {name: p for name, p in parameters.items() if isinstance(p, Tensor)}
 
 
-def _measure(loss: Loss, metrics: Mapping[str, Loss], predictions: Tensor, targets: Tensor) -> tuple[Tensor, Metrics]:
-    return loss(predictions, targets), {name: metric(predictions, targets) for name, metric in metrics.items()}
+def _scalar(name: str, value: object) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must return a 0-d tensor, got {type(value).__name__}; leave out .item() and the like")
+    if value.ndim:
+        raise ValueError(
+            f"{name} must return a 0-d tensor, got shape {list(value.shape)}; average over examples (reduction='mean')"
+        )
+    return value

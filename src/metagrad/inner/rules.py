@@ -4,7 +4,7 @@ A state is a dict whose branch "adapted" holds the adapted parameters φ; a rule
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import torch
 
@@ -14,6 +14,7 @@ from metagrad.tree import Tree
 State = dict[str, Tree]
 
 
+@runtime_checkable
 class UpdateRule(Protocol):
     """How one inner step moves the state."""
 
@@ -72,9 +73,7 @@ class Momentum:
 
     def __post_init__(self) -> None:
         checks.number("lr", self.lr, above=0)
-        checks.number("momentum", self.momentum, least=0)
-        if self.momentum >= 1:
-            raise ValueError(f"momentum must be less than 1, got {self.momentum}")
+        checks.number("momentum", self.momentum, least=0, below=1)
 
     def initial_meta(self, adapted: Tree) -> Tree:
         """Nothing is meta-learned."""
