@@ -52,6 +52,17 @@ class Shared(nn.Module):
         return self.whole(inputs)
 
 
+class Noisy(nn.Module):
+    """Random, and no module tells: what a check of layers cannot find. [N, 4] to [N, WAYS]."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, WAYS)
+
+    def forward(self, inputs):
+        return F.dropout(self.layer(inputs), 0.5)
+
+
 class Recurrent(nn.Module):
     """An LSTM, last output to a linear head. [N, L, 4] to [N, WAYS]."""
 

@@ -6,10 +6,9 @@ import pickle
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from cases import LOSS, MODELS, NEEDS, TinyTransformer, make_batch_norm, make_mlp, make_tasks, one
+from cases import LOSS, MODELS, NEEDS, Noisy, TinyTransformer, make_batch_norm, make_mlp, make_tasks, one
 from metagrad import SGD, Binomial, Exact, FiniteDifference, Implicit, LearnedRates, MetaLearner, Reptile
 from metagrad.models import accuracy
 from metagrad.tasks.prepared import NonFiniteError
@@ -209,14 +208,6 @@ def test_dropout_switched_on_later_is_refused_too():
 
 @pytest.mark.parametrize("task_chunk", [None, 1])
 def test_hidden_randomness_is_found(task_chunk):
-    class Noisy(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(4, 3)
-
-        def forward(self, inputs):
-            return F.dropout(self.layer(inputs), 0.5)
-
     learner = make(Noisy(), task_chunk=task_chunk)
     with pytest.raises(ValueError, match="the model draws random numbers"):
         learner.backward(TASKS)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cases import LOSS, RULES, Shared, TiedAndFrozen, make_mlp, make_tasks, one
+from cases import LOSS, RULES, Noisy, Shared, TiedAndFrozen, make_mlp, make_tasks, one
 from metagrad import (
     SGD,
     Batch,
@@ -270,14 +270,6 @@ def test_freezing_all_that_adapts_is_an_error():
 
 @pytest.mark.parametrize("link_chunk", [None, 1])
 def test_hidden_randomness_is_found_in_links_too(link_chunk):
-    class Noisy(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(4, 3)
-
-        def forward(self, inputs):
-            return F.dropout(self.layer(inputs), 0.5)
-
     with pytest.raises(ValueError, match="the model draws random numbers"):
         make(Noisy(), Binomial(2), task_chunk=1, link_chunk=link_chunk).backward(TASKS)
 
