@@ -90,6 +90,24 @@ def test_evaluate_against_another_run_pairs_the_tasks(finished, metagrad):
     assert out.count("+0.0000 ± 0.0000") == 4
 
 
+def test_evaluate_against_a_run_with_other_tasks_is_refused(finished, metagrad, tmp_path):
+    other = tmp_path / "other"
+    small = [*SMALL, "--problem.hidden", "8", "--meta-steps", "1"]
+    assert metagrad("train", "--out", other, *small)[0] == 0
+    assert metagrad("evaluate", finished, "--against", other)[0] == 0  # another network, the same tasks
+    elsewhere = tmp_path / "elsewhere"
+    assert metagrad("train", "--out", elsewhere, *small, "--problem.query", "7")[0] == 0
+    status, _, err = metagrad("evaluate", finished, "--against", elsewhere)
+    assert status == 2
+    assert "has other test tasks than" in err
+
+
+def test_test_time_steps_that_diverge_leave_the_figure(metagrad, tmp_path):
+    steps = ["--num-steps", "1", "--rule.lr", "0.9", "--test.steps", "80", "--estimator", "first-order"]
+    assert metagrad("train", "--out", tmp_path / "r", "--meta-steps", "1", *SMALL, *steps)[0] == 0
+    assert (tmp_path / "r" / "adaptation.png").exists()
+
+
 def test_a_finished_run_can_be_made_longer(finished, metagrad, tmp_path):
     path = tmp_path / "longer"
     shutil.copytree(finished, path)
@@ -171,6 +189,13 @@ REFUSED = [
     ("train omniglot-5way1shot --data {tmp}/absent", "does not exist; --data should hold images_background.zip"),
     ("train omniglot-5way1shot --data {tmp}", "images_background"),
     ("train omniglot-5way1shot", "Omniglot needs its files: give --data DIR"),
+    ("train --seed 2", "must differ, or training, validation and test would draw the same tasks"),
+    ("train --seed 99999999999999999999", "seed must be less than 2**63"),
+    ("train --test.seed 99999999999999999999", "seed must be less than 2**63"),
+    ("train --optimizer.lr 1e39", "lr must be less than 3.4"),
+    ("train --problem.hidden 10000000,10000000", "ran out of memory"),
+    ("compare omniglot-5way1shot --out {tmp}/c --data {tmp}/absent", "does not exist"),
+    ("evaluate {finished} --out {finished}/config.json", "config.json exists already"),
     ("evaluate", "the following arguments are required: RUN"),
     ("evaluate {tmp}", "is not a run directory"),
     ("evaluate {finished} --tasks many", "invalid int value: 'many'"),
@@ -271,7 +296,7 @@ def test_twenty_kills_change_nothing(tmp_path):
         metrics = killed / "metrics.jsonl"
         start = metrics.stat().st_size if metrics.exists() else 0
         if kills % 4 == 0:
-            time.sleep(moments.uniform(1, 3))  # while it starts, makes the run or reads it
+            time.sleep(moments.uniform(0.5, 2))  # while it starts, makes the run or reads it
         else:
             # Importing torch takes most of the time: wait for the first sign of work, so that most kills meet it.
             deadline = time.monotonic() + 60

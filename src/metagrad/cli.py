@@ -45,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `metagrad list | head`: whoever read has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        # The CPU allocator has no error class of its own.
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
         return _complain(
             _name(given), "the device ran out of memory; lower --machine.task_chunk, --meta_batch or the model's size"
         )
@@ -154,6 +157,8 @@ def _evaluate(arguments: list[str]) -> int:
     parser.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or mps [as configured]")
     parser.add_argument("--out", metavar="FILE", help="also write the values of every task to this JSON file")
     options = parser.parse(arguments)
+    if options.out and Path(options.out).exists():
+        raise ValueError(f"{options.out} exists already; choose another --out")
     console = _console()
     run = Run(Path(options.run))
     config = session.opened(run, options.data)
@@ -171,9 +176,12 @@ def _evaluate(arguments: list[str]) -> int:
     if options.against:
         other = Run(Path(options.against))
         theirs = session.opened(other, options.data)
-        if theirs.problem != config.problem:
-            raise ValueError(f"{other.path} was trained on other tasks than {run.path}: there is nothing to pair")
         theirs = replace(theirs, test=test, machine=machine)
+        if not session.same_test_tasks(config, theirs):
+            raise ValueError(
+                f"{other.path} has other test tasks than {run.path}: only runs with the same ways, shots, test queries "
+                "and ranges can be paired"
+            )
         second = session.measure(
             theirs, *session.trained(theirs, other, options.weights or session.best_available(other))
         )
@@ -203,16 +211,15 @@ def _compare(arguments: list[str]) -> int:
     effort = Effort(tasks=options.tasks, repeats=options.repeats, proximal=options.anchor)
     session.apply_threads(config)
     path = Path(options.out) if options.out else _free(f"compare-{preset}")
-    try:
-        path.mkdir(parents=True)
-    except FileExistsError:
-        raise ValueError(f"{path} exists already; choose another --out") from None
+    if path.exists():
+        raise ValueError(f"{path} exists already; choose another --out")
     console = _console()
     with _reporter(console) as reporter:
         rows = compare(config, effort, reporter, lambda text: _say(console, text))
     console.print(tables.comparison(rows, config))
     for note in tables.comparison_notes(rows, config):
         _say(console, note)
+    path.mkdir(parents=True)
     write_json(path / "comparison.json", record(config, effort, rows))
     figures.save(comparison_figure.comparison(config, rows), path / "comparison.png")
     _wrote(console, path / "comparison.json", path / "comparison.png")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from metagrad import SGD
+from metagrad import SGD, Binomial
 from metagrad.experiments import comparison_figure, figures, tables
 from metagrad.experiments.compare import Effort, candidates, compare, record
 from metagrad.experiments.memory import LiveTensors, peak_bytes
@@ -53,6 +53,17 @@ def test_a_proximal_experiment_is_one_problem_for_all():
     config = small(proximal=0.5)
     rows = compare(config, Effort(tasks=2, repeats=1, proximal=9.0), Silent(), lambda _text: None)
     assert {row.proximal for row in rows} == {0.5}
+
+
+def test_what_cannot_be_compared_is_left_out_with_its_reason():
+    said = []
+    config = small(adapts=("layers.2",), estimator=Binomial(2, center=0.1))
+    rows = compare(config, Effort(tasks=2, repeats=1, proximal=1.0), Silent(), said.append)
+    names = [row.estimator for row in rows]
+    assert "Reptile()" not in names
+    assert any(text.startswith("left out: Reptile() gives no gradient to model.layers.0.weight") for text in said)
+    assert "Exact()" in names
+    assert "Binomial(order=2, center=0.1)" in names
 
 
 def test_live_tensors_counts_what_is_alive_at_once():

@@ -1,5 +1,7 @@
 """The run directory: made at once, cut back to its checkpoint, and refused when it is damaged."""
 
+import hashlib
+import io
 import json
 
 import pytest
@@ -91,7 +93,7 @@ def test_one_process_at_a_time(tmp_path):
         RunWriter.resume(tmp_path / "run")
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "foreign", "gone"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "flipped weight", "foreign", "gone"])
 def test_a_damaged_checkpoint_is_refused_in_one_sentence(tmp_path, damage):
     path = tmp_path / "run"
     with create(path):
@@ -102,6 +104,10 @@ def test_a_damaged_checkpoint_is_refused_in_one_sentence(tmp_path, damage):
         file.write_bytes(whole[: len(whole) // 2])
     elif damage == "flip":
         file.write_bytes(bytes([whole[0] ^ 255]) + whole[1:])
+    elif damage == "flipped weight":
+        # In the middle of the numbers, where torch itself would notice nothing.
+        middle = len(whole) // 2
+        file.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
     elif damage == "foreign":
         torch.save([1, 2], file)
     else:
@@ -118,7 +124,9 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
     path = tmp_path / "run"
     with create(path):
         pass
-    torch.save({"format": 1, "step": Evil()}, path / "checkpoint.pt")
+    payload = io.BytesIO()
+    torch.save({"format": 1, "metrics_bytes": 0, "step": Evil()}, payload)
+    (path / "checkpoint.pt").write_bytes(hashlib.sha256(payload.getvalue()).digest() + payload.getvalue())
     with pytest.raises(ValueError, match="damaged"):
         Run(path).checkpoint()
     assert not (tmp_path / "made by unpickling").exists()

@@ -27,7 +27,7 @@ from metagrad.experiments.config import Experiment, build_learner
 from metagrad.experiments.expression import short
 from metagrad.experiments.memory import peak_bytes
 from metagrad.experiments.session import start
-from metagrad.learner import MetaLearner
+from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.tasks.task import Task
 from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad.training.progress import Reporter
@@ -112,12 +112,15 @@ def compare(config: Experiment, effort: Effort, reporter: Reporter, say: Callabl
     Raises:
         ValueError: missing data, or values that are not finite.
     """
-    sources = config.problem.sources(config.machine.torch_device())
+    # Training tasks: that is where meta-gradients are taken, and choosing by test tasks would be peeking.
+    source = config.problem.sources(config.machine.torch_device()).train
     weights = _trained(config, reporter)
-    tasks = fixed_tasks(sources.test, effort.tasks, config.test.seed)
-    together = joined(fixed_tasks(sources.test, config.meta_batch, config.test.seed))
+    tasks = fixed_tasks(source, effort.tasks, config.test.seed)
+    together = joined(fixed_tasks(source, config.meta_batch, config.test.seed))
     references: dict[float | None, list[Tensor]] = {}
-    asked = [_posed(config, estimator, effort) for estimator in candidates(config.num_steps)]
+    listed = candidates(config.num_steps)
+    listed += [config.estimator] if config.estimator not in listed else []
+    asked = _applicable([_posed(config, estimator, effort) for estimator in listed], weights, tasks[0], say)
     spent = _spent(asked, weights, together, effort.repeats, say)
     rows: list[Row] = []
     for one, (seconds, peak) in zip(asked, spent, strict=True):
@@ -142,6 +145,24 @@ def compare(config: Experiment, effort: Effort, reporter: Reporter, say: Callabl
             )
         )
     return rows
+
+
+def _applicable(
+    asked: list[Experiment], weights: dict[str, Tensor], task: Task, say: Callable[[str], None]
+) -> list[Experiment]:
+    """Those that give a meta-gradient on this experiment at all; the others say why not."""
+    able: list[Experiment] = []
+    for config in asked:
+        learner = _learner(config, weights)
+        try:
+            learner.meta_gradient(moved(task, config.machine.torch_device(), config.machine.torch_dtype()))
+        except NonFiniteError:
+            raise
+        except ValueError as error:
+            say(f"left out: {error}")
+        else:
+            able.append(config)
+    return able
 
 
 def _posed(config: Experiment, estimator: Estimator, effort: Effort) -> Experiment:

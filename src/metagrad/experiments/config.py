@@ -31,10 +31,9 @@ class Optimizer:
     def __post_init__(self) -> None:
         _one_of("name", self.name, type(self), "name")
         _one_of("schedule", self.schedule, type(self), "schedule")
-        checks.number("lr", self.lr, above=0)
-        checks.number("momentum", self.momentum, least=0)
-        if self.momentum >= 1:
-            raise ValueError(f"momentum must be below 1, got {self.momentum}")
+        # Weights are float32 as a rule: a larger rate could only overflow.
+        checks.number("lr", self.lr, above=0, below=torch.finfo(torch.float32).max)
+        checks.number("momentum", self.momentum, least=0, below=1)
         if self.clip is not None:
             checks.number("clip", self.clip, above=0)
 
@@ -66,7 +65,7 @@ class Validation:
     def __post_init__(self) -> None:
         checks.integer("every", self.every, least=1)
         checks.integer("tasks", self.tasks, least=1)
-        checks.integer("seed", self.seed, least=0)
+        _seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +79,7 @@ class Testing:
     def __post_init__(self) -> None:
         checks.integer("tasks", self.tasks, least=2)  # an interval needs a spread
         checks.integer("steps", self.steps, least=1)
-        checks.integer("seed", self.seed, least=0)
+        _seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +149,14 @@ class Experiment:
         checks.integer("num_steps", self.num_steps, least=1)
         checks.integer("meta_steps", self.meta_steps, least=0)
         checks.integer("meta_batch", self.meta_batch, least=1)
-        checks.integer("seed", self.seed, least=0)
+        _seed(self.seed)
+        if len({self.seed, self.validation.seed, self.test.seed}) < 3:
+            raise ValueError(
+                f"seed {self.seed}, validation.seed {self.validation.seed} and test.seed {self.test.seed} must differ, "
+                "or training, validation and test would draw the same tasks; choose another, for instance 10 or more"
+            )
+        if not all(isinstance(name, str) for name in self.adapts):
+            raise TypeError(f"adapts must hold names, got {self.adapts!r}")
         checks.integer("checkpoint_every", self.checkpoint_every, least=1)
         if self.proximal is not None:
             checks.number("proximal", self.proximal, above=0)
@@ -216,6 +222,12 @@ def build(config: Experiment) -> tuple[MetaLearner, Sources]:
         ValueError: as `build_learner`; or data are missing or too small for the episodes asked for.
     """
     return build_learner(config), config.problem.sources(config.machine.torch_device())
+
+
+def _seed(seed: int) -> None:
+    checks.integer("seed", seed, least=0)
+    if seed >= 2**63:
+        raise ValueError(f"seed must be less than 2**63, got {seed}")
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Figures of finished runs: what adaptation does, step by step and, for sine waves, curve by curve."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.problems import SinusoidRegression, Sources
-from metagrad.learner import MetaLearner
+from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.tasks.task import Batch, Task
 from metagrad.training.evaluation import HeldOut, fixed_tasks, moved
 from metagrad.training.files import replacing
@@ -59,7 +60,10 @@ def _curve(axes: Axes, config: Experiment, learner: MetaLearner, task: Task, lim
     x = torch.linspace(*limits, 201, dtype=support.inputs.dtype, device=support.inputs.device).unsqueeze(1)
     with torch.no_grad():
         before = learner.adapt(support, 0)(x)
-        after = learner.adapt(support, config.test.steps)(x)
+        try:
+            after = learner.adapt(support, config.test.steps)(x)
+        except NonFiniteError:  # the table says so too; the rest of the figure is worth having
+            after = torch.full_like(before, math.nan)
     axes.plot(_numbers(x), _true(task, _numbers(x)), color=TRUE, linewidth=3, alpha=0.6, label="true function")
     axes.plot(_numbers(x), _numbers(before), color=BEFORE, linestyle="--", label="before adaptation")
     axes.plot(_numbers(x), _numbers(after), color=AFTER, label=f"after {config.test.steps} steps")

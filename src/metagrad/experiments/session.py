@@ -23,6 +23,9 @@ def start(config: Experiment, path: Path, reporter: Reporter) -> None:
         ValueError: `path` exists or cannot be made, data are missing, or training diverged.
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
+    if config.machine.threads is None:
+        # Sums depend on the number of threads in their last bits: a resumed run has to use as many.
+        config = replace(config, machine=replace(config.machine, threads=torch.get_num_threads()))
     learner, sources = build(config)
     trainer = _trainer(config, learner, sources, reporter)
     _rehearse(config, learner, sources)
@@ -32,13 +35,13 @@ def start(config: Experiment, path: Path, reporter: Reporter) -> None:
 
 
 def resume(path: Path, reporter: Reporter, data: str | None, meta_steps: int | None) -> Experiment:
-    """Train on from the latest checkpoint, to the bit as if nothing had happened; returns the configuration.
+    """Train on from the latest checkpoint, on one CPU to the bit as if nothing had happened; returns the configuration.
 
     Args:
         path: the run directory.
         reporter: told about every step.
         data: another place of the same data, where they have moved.
-        meta_steps: a new, larger length of the run.
+        meta_steps: a new, larger length of the run; its validation at the old end stays.
 
     Raises:
         ValueError: as `start`; or the run is damaged, or another process trains in it.
@@ -101,6 +104,16 @@ def trained(config: Experiment, run: Run, which: str) -> tuple[MetaLearner, Sour
     except RuntimeError as error:  # names or shapes differ
         raise ValueError(f"the weights {which}.safetensors in {run.path} are not those of its model") from error
     return learner, sources
+
+
+def same_test_tasks(first: Experiment, second: Experiment) -> bool:
+    """Whether two experiments are tested on the same tasks, judged by the first of them."""
+    drawn = [
+        fixed_tasks(config.problem.sources(torch.device("cpu")).test, 1, config.test.seed)[0]
+        for config in (first, second)
+    ]
+    leaves = [[leaf for batch in task for leaf in batch] for task in drawn]
+    return all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(*leaves, strict=True))
 
 
 def best_available(run: Run) -> str:

@@ -10,6 +10,8 @@
 Nothing in it is ever executed: JSON, safetensors, and a checkpoint read with `weights_only=True`.
 """
 
+import hashlib
+import io
 import json
 import os
 import pickle
@@ -35,6 +37,7 @@ FORMAT = 1
 """Version of the directory's layout; a reader refuses any other."""
 
 _CONFIG, _METRICS, _CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint.pt"
+_DIGEST = 32  # bytes of SHA-256 before what torch saved
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,18 @@ class Run:
         """The latest checkpoint, as saved: CPU tensors, numbers and strings."""
         path = self.path / _CHECKPOINT
         try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
+            data = path.read_bytes()
+            # torch does not verify what it reads: a flipped bit would come back as another weight.
+            if hashlib.sha256(memoryview(data)[_DIGEST:]).digest() != data[:_DIGEST]:
+                raise ValueError("its checksum differs")
+            saved = torch.load(io.BytesIO(data[_DIGEST:]), map_location="cpu", weights_only=True)
         # torch.load has no error class of its own: a cut zip, a flipped byte and a foreign file each raise another.
         except (RuntimeError, EOFError, KeyError, ValueError, OSError, pickle.UnpicklingError) as error:
             raise ValueError(
                 f"{path} is missing or damaged ({type(error).__name__}), so the run cannot be continued; "
                 "its weights may still be in last.safetensors"
             ) from error
-        if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+        if not isinstance(saved, dict) or saved.get("format") != FORMAT or "metrics_bytes" not in saved:
             raise ValueError(f"{path} is not a checkpoint of format {FORMAT}, so the run cannot be continued")
         return saved
 
@@ -181,8 +188,11 @@ class RunWriter:
         # Weights first: a kill between the two leaves weights that the repeated steps will write again.
         self.save_weights("last", weights)
         counted = {"format": FORMAT, "metrics_bytes": self._metrics.tell(), **state}
+        payload = io.BytesIO()
+        torch.save(counted, payload)
         with replacing(self.path / _CHECKPOINT) as file:
-            torch.save(counted, file)
+            file.write(hashlib.sha256(payload.getbuffer()).digest())
+            file.write(payload.getbuffer())
 
     def save_weights(self, which: str, weights: Mapping[str, Tensor]) -> None:
         """Replace `<which>.safetensors`."""

@@ -142,7 +142,7 @@ class Trainer:
             self.scheduler.load_state_dict(state["scheduler"])
             self._generator.set_state(state["generator"])
             self.step, self.best = state["step"], state["best"]
-        except (KeyError, RuntimeError) as error:  # what load_state_dict raises for names and shapes
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # what load_state_dict raises, and set_state
             raise ValueError(f"the checkpoint does not fit this experiment: {error}") from error
 
     def _meta_step(self, run: RunWriter) -> None:
