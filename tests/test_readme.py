@@ -39,7 +39,9 @@ def test_the_library_snippet_runs(capsys):
     snippets = [block for kind, block in BLOCKS if kind == "python"]
     assert len(snippets) == 1
     exec(compile(snippets[0], "README.md", "exec"), {})
-    assert "tensor" in capsys.readouterr().out
+    errors = re.search(r"error after 0…5 inner steps: tensor\(\[(.*)\]\)", capsys.readouterr().out)[1].split(",")
+    assert len(errors) == 6
+    assert float(errors[5]) < float(errors[0])
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("metagrad ")])

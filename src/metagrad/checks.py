@@ -4,17 +4,19 @@ import math
 from numbers import Integral, Real
 
 
-def integer(name: str, value: object, least: int) -> None:
-    """Require an integer (not a bool) of at least `least`.
+def integer(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
+    """Require an integer (not a bool) from `least` to `most`.
 
     Raises:
         TypeError: `value` is not an integer.
-        ValueError: `value` is below `least`.
+        ValueError: `value` is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if int(value) < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
+    if int(value) > most:
+        raise ValueError(f"{name} must be at most {most}, got {value}")
 
 
 def number(

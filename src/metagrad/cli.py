@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _complain(_name(given), str(error))
     except KeyboardInterrupt:
+        print(f"{_name(given)}: interrupted", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -77,7 +78,8 @@ def _run(given: list[str]) -> int:
     parser.add_argument(
         "command",
         choices=list(commands),
-        help="what to do; `metagrad COMMAND --help` tells more",
+        help="train: meta-train a model and test it; evaluate: test a run again; compare: measure all estimators; "
+        "list: presets, estimators, rules; `metagrad COMMAND --help` tells more (try `metagrad train sinusoid`)",
     )
     parser.parse(given)
     raise AssertionError("a command that parses is dispatched above")
@@ -96,7 +98,7 @@ def _train(arguments: list[str]) -> int:
     config = with_fields(config, options, BARE)
     if options.data is not None:
         config = session.with_data(config, options.data)
-    path = Path(options.out) if options.out else _free(preset)
+    path = _out(options.out) or _free(preset)
     session.apply_threads(config)
     return _in_run(path, lambda reporter: session.start(config, path, reporter))
 
@@ -121,6 +123,7 @@ def _resume(arguments: list[str]) -> int:
 def _in_run(path: Path, train: Callable[[Reporter], object], data: str | None = None) -> int:
     """Train with a reporter, then test the best weights."""
     console = _console()
+    _say(console, f"training in {path}")
     try:
         with _reporter(console) as reporter:
             train(reporter)
@@ -157,8 +160,11 @@ def _evaluate(arguments: list[str]) -> int:
     parser.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or mps [as configured]")
     parser.add_argument("--out", metavar="FILE", help="also write the values of every task to this JSON file")
     options = parser.parse(arguments)
-    if options.out and Path(options.out).exists():
-        raise ValueError(f"{options.out} exists already; choose another --out")
+    out = _out(options.out)
+    if out is not None and out.exists():
+        raise ValueError(f"{out} exists already; choose another --out")
+    if out is not None and not out.parent.is_dir():
+        raise ValueError(f"{out.parent} is not a directory; choose another --out")
     console = _console()
     run = Run(Path(options.run))
     config = session.opened(run, options.data)
@@ -170,9 +176,9 @@ def _evaluate(arguments: list[str]) -> int:
     which = options.weights or session.best_available(run)
     result = session.measure(config, *session.trained(config, run, which))
     console.print(tables.adaptation(result, config.num_steps))
-    if options.out:
-        session.write_test(Path(options.out), config, which, result)
-        _wrote(console, Path(options.out))
+    if out is not None:
+        session.write_test(out, config, which, result)
+        _wrote(console, out)
     if options.against:
         other = Run(Path(options.against))
         theirs = session.opened(other, options.data)
@@ -210,7 +216,7 @@ def _compare(arguments: list[str]) -> int:
         config = session.with_data(config, options.data)
     effort = Effort(tasks=options.tasks, repeats=options.repeats, proximal=options.anchor)
     session.apply_threads(config)
-    path = Path(options.out) if options.out else _free(f"compare-{preset}")
+    path = _out(options.out) or _free(f"compare-{preset}")
     if path.exists():
         raise ValueError(f"{path} exists already; choose another --out")
     console = _console()
@@ -265,6 +271,12 @@ def _configured(
 def _console() -> Console:
     console = Console()
     return console if console.is_terminal else Console(width=_PIPED_WIDTH)
+
+
+def _out(given: str | None) -> Path | None:
+    if given is not None and not given.strip():
+        raise ValueError("--out is empty; name a path, or leave it out")
+    return None if given is None else Path(given)
 
 
 def _reporter(console: Console) -> Bar | nullcontext[Lines]:

@@ -54,8 +54,9 @@ class FiniteDifference(Estimator):
             sensitivity = episode.nudged(point * self.nudge)
             if not tree.leaves(sensitivity):
                 raise ValueError(
-                    "FiniteDifference found no dependence of the inner loss on the meta-parameters; wrap the learner "
-                    "in Proximal(learner, strength=...) or pass proximal=... to MetaLearner"
+                    "FiniteDifference found no dependence of the inner loss on the meta-parameters; wrap the "
+                    "learner in Proximal(learner, strength=...), or pass proximal=... to MetaLearner "
+                    "(at the command line --proximal)"
                 )
             total = tree.add(total, tree.scale(sensitivity, weight / self.nudge))
         return Estimate(total, {})

@@ -145,7 +145,7 @@ class Implicit(Estimator):
         if not tree.leaves(solution.meta):
             raise ValueError(
                 "Implicit found no dependence of the inner loss on the meta-parameters; wrap the learner in "
-                "Proximal(learner, strength=...) or pass proximal=... to MetaLearner"
+                "Proximal(learner, strength=...) or pass proximal=... to MetaLearner (--proximal at the command line)"
             )
         return Estimate(tree.add(direct, solution.meta), {"residual": solution.residual})
 

@@ -156,7 +156,8 @@ class Trainer:
         except (NonFiniteError, Diverged) as error:
             self._generator.set_state(before)  # a resumed run meets the same tasks again
             raise Diverged(
-                f"meta-step {self.step + 1} was not taken: {error}; the weights before it are saved in {run.path}"
+                f"meta-step {self.step + 1} was not taken: {error}; the weights before it are saved in {run.path}; "
+                "a new run needs a smaller inner or meta learning rate, or other data"
             ) from error
         rate = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
