@@ -45,8 +45,9 @@ def test_the_library_snippet_runs(capsys):
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("metagrad ")])
-def test_every_command_is_understood(command, capsys, monkeypatch):
+def test_every_command_is_understood(command, capsys, monkeypatch, tmp_path):
     """Parsed completely, options and values, up to where the work would begin."""
+    monkeypatch.chdir(tmp_path)  # away from runs that someone has made here
 
     def stop(*_arguments):
         raise KeyboardInterrupt
