@@ -274,7 +274,7 @@ def test_ctrl_c_says_how_to_go_on(metagrad, tmp_path, monkeypatch):
 
 
 def test_mistakes_in_the_program_keep_their_traceback(monkeypatch):
-    monkeypatch.setattr("metagrad.cli.session.start", lambda *_: int("no number"))
+    monkeypatch.setattr("metagrad.commands.session.start", lambda *_: int("no number"))
     with pytest.raises(ValueError, match="invalid literal"):
         cli.main(["train", "--meta-steps", "1"])
 

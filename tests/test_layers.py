@@ -15,6 +15,7 @@ LAYERS = [
     {"learner"},
     {"training"},
     {"experiments"},
+    {"commands"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

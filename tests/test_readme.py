@@ -52,9 +52,9 @@ def test_every_command_is_understood(command, capsys, monkeypatch, tmp_path):
     def stop(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("metagrad.cli.session.start", stop)
-    monkeypatch.setattr("metagrad.cli.compare", stop)
-    monkeypatch.setattr("metagrad.cli._free", lambda name: Path("no such", name))
+    monkeypatch.setattr("metagrad.commands.session.start", stop)
+    monkeypatch.setattr("metagrad.commands.compare", stop)
+    monkeypatch.setattr("metagrad.commands._free", lambda name: Path("no such", name))
     status = cli.main(shlex.split(command)[1:])
     if "runs/" in command:
         assert status == 2

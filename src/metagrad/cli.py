@@ -1,34 +1,17 @@
-"""The command line: `metagrad train | evaluate | compare | list`."""
+"""The command line: `metagrad train | evaluate | compare | list`, and what becomes of errors."""
 
 import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
-from itertools import count
-from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from metagrad import __version__
-from metagrad.experiments import comparison_figure, figures, session, tables
-from metagrad.experiments.compare import Effort, compare, record
-from metagrad.experiments.config import Experiment
-from metagrad.experiments.expression import ESTIMATORS, RULES, SOLVERS, parse, short
-from metagrad.experiments.options import CommandError, Parser, add_fields, normal, pairs, with_components, with_fields
-from metagrad.experiments.presets import BARE, PRESETS
-from metagrad.training.evaluation import paired
-from metagrad.training.progress import Bar, Lines, Reporter
-from metagrad.training.run import Run, write_json
+from metagrad.commands import INTERRUPTED, run_compare, run_evaluate, run_list, run_train
+from metagrad.experiments.options import CommandError, Parser, normal
 
-USER_ERROR, INTERRUPTED = 2, 130
-
-_RUNS = Path("runs")
-_SECONDS_BETWEEN_LINES = 30.0
-_PIPED_WIDTH = 120  # characters; a file or pipe has no width of its own, and rich's 80 would fold the tables
+USER_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,10 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: list[str]) -> int:
     commands: Mapping[str, Callable[[list[str]], int]] = {
-        "train": _train,
-        "evaluate": _evaluate,
-        "compare": _compare,
-        "list": _list,
+        "train": run_train,
+        "evaluate": run_evaluate,
+        "compare": run_compare,
+        "list": run_list,
     }
     if given and given[0] in commands:
         return commands[given[0]](normal(given[1:]))
@@ -83,222 +66,6 @@ def _run(given: list[str]) -> int:
     )
     parser.parse(given)
     raise AssertionError("a command that parses is dispatched above")
-
-
-def _train(arguments: list[str]) -> int:
-    positional, values = pairs(arguments)
-    if "resume" in values:
-        return _resume(arguments)
-    preset = positional[0] if positional else "sinusoid"
-    parser, config = _configured("metagrad train", preset, values, "Train a model and test it.")
-    parser.add_argument("--out", metavar="DIR", help="run directory to make [runs/PRESET-N]")
-    parser.add_argument("--resume", metavar="RUN", help="continue this run, with the configuration it has")
-    parser.add_argument("--data", metavar="DIR", help="data directory, short for --problem.data")
-    options = parser.parse(arguments)
-    config = with_fields(config, options, BARE)
-    if options.data is not None:
-        config = session.with_data(config, options.data)
-    path = _out(options.out) or _free(preset)
-    session.apply_threads(config)
-    return _in_run(path, lambda reporter: session.start(config, path, reporter))
-
-
-def _resume(arguments: list[str]) -> int:
-    parser = Parser("metagrad train --resume", "Continue a run to the bit as if it had never stopped.")
-    parser.add_argument("--resume", metavar="RUN", required=True, help="run directory")
-    parser.add_argument("--data", metavar="DIR", help="where the data are now, if they have moved")
-    parser.add_argument("--meta_steps", metavar="N", type=int, help="train to this many meta-steps instead")
-    try:
-        options = parser.parse(arguments)
-    except CommandError as error:
-        raise CommandError(
-            error.command, f"{error}; a resumed run keeps its configuration, but for --data and --meta_steps"
-        ) from error
-    path = Path(options.resume)
-    return _in_run(
-        path, lambda reporter: session.resume(path, reporter, options.data, options.meta_steps), options.data
-    )
-
-
-def _in_run(path: Path, train: Callable[[Reporter], object], data: str | None = None) -> int:
-    """Train with a reporter, then test the best weights."""
-    console = _console()
-    _say(console, f"training in {path}")
-    try:
-        with _reporter(console) as reporter:
-            train(reporter)
-        run = Run(path)
-        config = session.opened(run, data)
-        _test(console, config, run)
-    except KeyboardInterrupt:
-        if path.is_dir():
-            _say(console, f"interrupted; continue with: metagrad train --resume {path}")
-        return INTERRUPTED
-    return 0
-
-
-def _test(console: Console, config: Experiment, run: Run) -> None:
-    which = session.best_available(run)
-    learner, sources = session.trained(config, run, which)
-    result = session.measure(config, learner, sources)
-    session.write_test(run.path / "test.json", config, which, result)
-    console.print(tables.adaptation(result, config.num_steps))
-    picture = run.path / "adaptation.png"
-    figures.save(figures.adaptation(config, learner, sources, result), picture)
-    _wrote(console, run.path / "test.json", picture)
-
-
-def _evaluate(arguments: list[str]) -> int:
-    parser = Parser("metagrad evaluate", "Measure a run's weights on held-out test tasks.")
-    parser.add_argument("run", metavar="RUN", help="run directory")
-    parser.add_argument("--against", metavar="RUN", help="another run, compared on the same tasks, pair by pair")
-    parser.add_argument("--tasks", metavar="N", type=int, help="test tasks [as configured]")
-    parser.add_argument("--steps", metavar="S", type=int, help="inner steps: measured after 0..S [as configured]")
-    parser.add_argument("--seed", metavar="SEED", type=int, help="seed of the test tasks [as configured]")
-    parser.add_argument("--weights", choices=["best", "last"], help="which weights [best]")
-    parser.add_argument("--data", metavar="DIR", help="where the data are now, if they have moved")
-    parser.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or mps [as configured]")
-    parser.add_argument("--out", metavar="FILE", help="also write the values of every task to this JSON file")
-    options = parser.parse(arguments)
-    out = _out(options.out)
-    if out is not None and out.exists():
-        raise ValueError(f"{out} exists already; choose another --out")
-    if out is not None and not out.parent.is_dir():
-        raise ValueError(f"{out.parent} is not a directory; choose another --out")
-    console = _console()
-    run = Run(Path(options.run))
-    config = session.opened(run, options.data)
-    asked = {name: getattr(options, name) for name in ("tasks", "steps", "seed")}
-    test = replace(config.test, **{name: value for name, value in asked.items() if value is not None})
-    machine = replace(config.machine, device=options.device) if options.device else config.machine
-    config = replace(config, test=test, machine=machine)
-    session.apply_threads(config)
-    which = options.weights or session.best_available(run)
-    result = session.measure(config, *session.trained(config, run, which))
-    console.print(tables.adaptation(result, config.num_steps))
-    if out is not None:
-        session.write_test(out, config, which, result)
-        _wrote(console, out)
-    if options.against:
-        other = Run(Path(options.against))
-        theirs = session.opened(other, options.data)
-        theirs = replace(theirs, test=test, machine=machine)
-        if not session.same_test_tasks(config, theirs):
-            raise ValueError(
-                f"{other.path} has other test tasks than {run.path}: only runs with the same ways, shots, test queries "
-                "and ranges can be paired"
-            )
-        second = session.measure(
-            theirs, *session.trained(theirs, other, options.weights or session.best_available(other))
-        )
-        console.print(tables.adaptation(second, theirs.num_steps))
-        gaps = {name: paired(result, second, name) for name in result.values}
-        console.print(tables.differences(gaps, str(run.path), str(other.path)))
-    return 0
-
-
-def _compare(arguments: list[str]) -> int:
-    positional, values = pairs(arguments)
-    preset = positional[0] if positional else "sinusoid"
-    parser, config = _configured(
-        "metagrad compare", preset, values, "Measure every estimator on one model: error, cost, time and memory.", 0
-    )
-    parser.add_argument("--out", metavar="DIR", help="directory to make for the results [runs/compare-PRESET-N]")
-    parser.add_argument("--data", metavar="DIR", help="data directory, short for --problem.data")
-    parser.add_argument("--tasks", metavar="N", type=int, default=20, help="tasks for the error [20]")
-    parser.add_argument("--repeats", metavar="N", type=int, default=5, help="timed repetitions [5]")
-    parser.add_argument(
-        "--anchor", metavar="STRENGTH", type=float, default=2.0, help="proximal term of those that need one [2.0]"
-    )
-    options = parser.parse(arguments)
-    config = with_fields(config, options, BARE)
-    if options.data is not None:
-        config = session.with_data(config, options.data)
-    effort = Effort(tasks=options.tasks, repeats=options.repeats, proximal=options.anchor)
-    session.apply_threads(config)
-    path = _out(options.out) or _free(f"compare-{preset}")
-    if path.exists():
-        raise ValueError(f"{path} exists already; choose another --out")
-    console = _console()
-    with _reporter(console) as reporter:
-        rows = compare(config, effort, reporter, lambda text: _say(console, text))
-    console.print(tables.comparison(rows, config))
-    for note in tables.comparison_notes(rows, config):
-        _say(console, note)
-    path.mkdir(parents=True)
-    write_json(path / "comparison.json", record(config, effort, rows))
-    figures.save(comparison_figure.comparison(config, rows), path / "comparison.png")
-    _wrote(console, path / "comparison.json", path / "comparison.png")
-    return 0
-
-
-def _list(arguments: list[str]) -> int:
-    Parser("metagrad list", "List presets, estimators, rules and solvers.").parse(arguments)
-    console = _console()
-    presets = Table("preset", "what it is", "estimator", title="Presets: metagrad train PRESET", title_justify="left")
-    for name, preset in PRESETS.items():
-        presets.add_row(name, _first_line(preset), short(preset().estimator))
-    console.print(presets)
-    for title, option, classes in (
-        ("Estimators", "--estimator", ESTIMATORS),
-        ("Update rules", "--rule", RULES),
-        ("Solvers of Implicit", "--estimator.solver", SOLVERS),
-    ):
-        table = Table("as typed without arguments", "what it is", title=f"{title}: {option}", title_justify="left")
-        for cls in classes:
-            table.add_row(short(parse(cls.__name__, classes, BARE)), _first_line(cls))
-        console.print(table)
-    return 0
-
-
-def _configured(
-    prog: str, preset: str, values: dict[str, str], description: str, meta_steps: int | None = None
-) -> tuple[Parser, Experiment]:
-    """A parser with an option for every field of the preset, its estimator and rule already those asked for."""
-    usage = f"{prog} [PRESET] [--out DIR] [--data DIR] [--FIELD VALUE ...]"
-    parser = Parser(prog, f"{description} Every field of the preset is an option; its value is in brackets.", usage)
-    parser.add_argument("preset", nargs="?", metavar="PRESET", help=f"{', '.join(PRESETS)} [sinusoid]")
-    if preset not in PRESETS:
-        parser.error(f"unknown preset {preset!r}; known are {', '.join(PRESETS)}")
-    config = PRESETS[preset]()
-    if meta_steps is not None:
-        config = replace(config, meta_steps=meta_steps)
-    config = with_components(config, values, BARE)
-    add_fields(parser, config)
-    return parser, config
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=_PIPED_WIDTH)
-
-
-def _out(given: str | None) -> Path | None:
-    if given is not None and not given.strip():
-        raise ValueError("--out is empty; name a path, or leave it out")
-    return None if given is None else Path(given)
-
-
-def _reporter(console: Console) -> Bar | nullcontext[Lines]:
-    return Bar(console) if console.is_terminal else nullcontext(Lines(console, _SECONDS_BETWEEN_LINES))
-
-
-def _free(name: str) -> Path:
-    """The first of runs/NAME-1, runs/NAME-2, … that is not there."""
-    return next(path for number in count(1) if not (path := _RUNS / f"{name}-{number}").exists())
-
-
-def _wrote(console: Console, *paths: Path) -> None:
-    _say(console, f"wrote {' and '.join(str(path) for path in paths)}")
-
-
-def _say(console: Console, text: str) -> None:
-    """Print text as it is: a path may hold what rich would take for markup."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _first_line(thing: object) -> str:
-    return (thing.__doc__ or "").strip().splitlines()[0]
 
 
 def _name(given: list[str]) -> str:
