@@ -79,6 +79,11 @@ def stack(trees: Sequence[Tree]) -> Tree:
     return map(lambda *same: torch.stack(same), trees[0], *trees[1:])
 
 
+def join(first: Tree, second: Tree) -> Tree:
+    """Put two trees of one structure one after the other along their leading axes."""
+    return map(lambda a, b: torch.cat([a, b]), first, second)
+
+
 def pick(tree: Tree, index: int | slice) -> Tree:
     """Entry (or entries) `index` of the leading axis of every leaf: a view."""
     return map(lambda leaf: leaf[index], tree)

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value
 
 from metagrad import checks
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
+from metagrad.inner.derivatives import Derivatives, Direct
 from metagrad.inner.learners import Learner, Metrics
 from metagrad.inner.rules import State, UpdateRule
 from metagrad.tasks.task import Task
@@ -26,10 +26,13 @@ class InnerLoop:
         num_steps: K, at least 1.
         curvature: how one curvature product is done.
         link_chunk: how many inner steps' products run side by side; None for all, 1 for one at a time.
+        reuse: of how many of the last inner steps the graph of the gradient is kept for the curvature products; the
+            others build it again. Memory: `reuse` graphs of one inner gradient for each task that runs side by side,
+            whatever the number of steps. Saves one gradient a product. Only for `reverse_over_reverse`.
 
     Raises:
         TypeError: `rule` is not an update rule.
-        ValueError: `num_steps` or `link_chunk` below 1.
+        ValueError: `num_steps` or `link_chunk` below 1, `reuse` negative or with another curvature product.
     """
 
     learner: Learner
@@ -37,6 +40,7 @@ class InnerLoop:
     num_steps: int
     curvature: CurvatureProduct = reverse_over_reverse
     link_chunk: int | None = None
+    reuse: int = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.rule, type) or not isinstance(self.rule, UpdateRule):
@@ -44,10 +48,20 @@ class InnerLoop:
         checks.integer("num_steps", self.num_steps, least=1)
         if self.link_chunk is not None:
             checks.integer("link_chunk", self.link_chunk, least=1)
+        checks.integer("reuse", self.reuse, least=0)
+        if self.reuse and self.curvature is not reverse_over_reverse:
+            raise ValueError(
+                f"reuse={self.reuse} keeps the graph of inner gradients, which {self.curvature.__name__} does not use; "
+                "take reuse=0 or curvature=reverse_over_reverse"
+            )
 
     def initial_state(self, meta: Tree) -> State:
         """The state before the first inner step."""
         return self.rule.initial_state(self.learner.start(meta))
+
+    def derivatives(self) -> Direct:
+        """Those of its learner, computed when asked for."""
+        return Direct(self.learner, self.curvature)
 
 
 class Step(NamedTuple):
@@ -59,23 +73,25 @@ class Step(NamedTuple):
     after: State
 
 
-def steps(loop: InnerLoop, meta: Tree, objective: Callable[[Tree], Tensor], count: int) -> Iterator[Step]:
-    """Take `count` inner steps on `objective` (adapted ↦ 0-d loss), values only; `count` may be 0.
+def steps(loop: InnerLoop, meta: Tree, gradient: Callable[[Tree], tuple[Tree, Tensor]], count: int) -> Iterator[Step]:
+    """Take `count` inner steps along `gradient` (adapted ↦ gradient and 0-d loss), values only; `count` may be 0.
 
     Cost: one gradient a step; memory for one step, unless the caller keeps more.
     """
     state = loop.initial_state(meta)
-    descend = grad_and_value(objective)
     for _ in range(count):
-        gradient, loss = descend(state["adapted"])
-        after = loop.rule.step(state, gradient, rule_part(meta))
-        yield Step(state, gradient, loss, after)
+        slope, loss = gradient(state["adapted"])
+        after = loop.rule.step(state, slope, rule_part(meta))
+        yield Step(state, slope, loss, after)
         state = after
 
 
-def adapting_steps(loop: InnerLoop, meta: Tree, task: Task, count: int) -> Iterator[Step]:
+def adapting_steps(
+    loop: InnerLoop, meta: Tree, task: Task, count: int, derivatives: Derivatives | None = None
+) -> Iterator[Step]:
     """Take `count` inner steps on the support loss of one task."""
-    return steps(loop, meta, lambda adapted: loop.learner.support_loss(adapted, meta, task.support), count)
+    derivatives = derivatives or loop.derivatives()
+    return steps(loop, meta, lambda adapted: derivatives.gradient(adapted, meta, task.support), count)
 
 
 def adapted(loop: InnerLoop, meta: Tree, taken: Iterator[Step]) -> Tree:
