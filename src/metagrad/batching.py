@@ -1,8 +1,8 @@
 """The mean meta-gradient over tasks: side by side, a few at a time, or one by one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -10,12 +10,15 @@ from torch.func import vmap
 
 from metagrad import checks, tree
 from metagrad.estimators.base import Cost, Estimator
+from metagrad.inner.derivatives import Derivatives
 from metagrad.inner.episode import TaskEpisode
 from metagrad.inner.learners import Metrics
 from metagrad.inner.loop import InnerLoop
 from metagrad.tasks.prepared import Tasks, prepare
 from metagrad.tasks.task import Batch, Task
 from metagrad.tree import Tree
+
+OfTask = Callable[[Tree, Task], Tree]
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,52 @@ class MetaGradient:
     diagnostics: dict[str, Tensor]
 
 
+class Execution(Protocol):
+    """How a function of tasks that run side by side is evaluated: as written, or traced once and replayed."""
+
+    def derivatives(self, loop: InnerLoop) -> Derivatives:
+        """Those that episodes are to use."""
+        ...
+
+    def run(self, fn: OfTask, meta: Tree, chunks: list[Task]) -> list[Tree]:
+        """`fn(meta, chunk)` for each chunk of tasks [t, N, ...], in order; `fn` is pure."""
+        ...
+
+
+class Eager:
+    """Evaluate as written, one chunk after another."""
+
+    def derivatives(self, loop: InnerLoop) -> Derivatives:
+        """The loop's own."""
+        return loop.derivatives()
+
+    def run(self, fn: OfTask, meta: Tree, chunks: list[Task]) -> list[Tree]:
+        """Call `fn` on each; refuses models that draw random numbers."""
+        return [self._run(fn, meta, chunk) for chunk in chunks]
+
+    def _run(self, fn: OfTask, meta: Tree, chunk: Task) -> Tree:
+        device = chunk.support.inputs.device
+        before = _random_state(device)
+        try:
+            result = fn(meta, chunk)
+        except RuntimeError as error:
+            if "randomness" in str(error):
+                raise ValueError(RANDOM) from error
+            # `vmap` lacks some operations (LSTM kernels, branches on values); a plain loop has no such limits.
+            error.add_note("if `vmap` cannot map this model, run it in a plain loop: task_chunk=1 and link_chunk=1")
+            raise
+        if not all(torch.equal(a, b) for a, b in zip(before, _random_state(device), strict=True)):
+            raise ValueError(RANDOM)
+        return result
+
+
 def meta_gradient(
     loop: InnerLoop,
     estimator: Estimator,
     meta: Tree,
     tasks: Tasks,
     task_chunk: int | None = None,
+    execution: Execution | None = None,
 ) -> MetaGradient:
     """The gradient of the mean query loss after adaptation with respect to the meta-parameters.
 
@@ -56,6 +99,7 @@ def meta_gradient(
         tasks: leaves [T, N, ...], or a list of tasks with leaves [N, ...] whose sizes may differ.
         task_chunk: how many tasks run side by side under `vmap`; None for all, 1 for a plain loop, which also serves
             models that `vmap` cannot map.
+        execution: how it is evaluated; None as written, `metagrad.capture.Capture` traced once and replayed.
 
     Raises:
         ValueError: tasks that are empty, not finite, or do not fit together or the meta-parameters; a meta-parameter
@@ -69,29 +113,15 @@ def meta_gradient(
     if not isinstance(estimator, Estimator):
         raise TypeError(f"estimator must be one such as Exact() or Binomial(order=2), got {estimator!r}")
 
-    def of_one_task(meta: Tree, task: Task) -> Tree:
-        episode = TaskEpisode(loop, meta, task)
-        estimate = estimator.estimate(episode)
-        _require_every_leaf(estimate.gradient, meta, estimator)
-        numbers = [episode.loss, *episode.support_losses, *tree.leaves(estimate.gradient)]
-        diagnostics: Tree = {
-            "support_loss": torch.stack(episode.support_losses),
-            "finite": torch.stack([leaf.isfinite().all() for leaf in numbers]).all(),
-            **estimate.diagnostics,
-        }
-        measured: Tree = {"loss": episode.loss, "metrics": {**episode.metrics}, "diagnostics": diagnostics}
-        return {"gradient": estimate.gradient, "measured": measured}
-
-    total: Tree = {}
-
-    def keep_sum(result: Tree) -> Tree:
-        nonlocal total
-        total = tree.add(total, tree.map(lambda leaf: leaf.sum(dim=0), branch(result, "gradient")))
-        return branch(result, "measured")
-
-    measured = over_tasks(of_one_task, meta, tasks, task_chunk, keep=keep_sum)
-    loss = cast(Tensor, branch(measured, "loss"))
+    execution = execution or Eager()
+    of_task = TaskMetaGradient(loop, estimator, execution.derivatives(loop))
     with torch.inference_mode(False):
+        chunks, order = _over_tasks(SummedGradient(of_task), meta, tasks, task_chunk, execution)
+        total: Tree = {}
+        for chunk in chunks:
+            total = tree.add(total, branch(chunk, "gradient"))
+        measured = _joined([branch(chunk, "measured") for chunk in chunks], order)
+        loss = cast(Tensor, branch(measured, "loss"))
         # In the order of the meta-parameters, whatever the order in which estimators met them.
         mean = tree.map(lambda _, leaf: leaf / len(loss), meta, total)
     return MetaGradient(
@@ -103,13 +133,57 @@ def meta_gradient(
     )
 
 
-def over_tasks(
-    fn: Callable[[Tree, Task], Tree],
-    meta: Tree,
-    tasks: Tasks,
-    task_chunk: int | None,
-    keep: Callable[[Tree], Tree] = lambda result: result,
-) -> Tree:
+@dataclass(frozen=True)
+class TaskMetaGradient:
+    """The meta-gradient of one task, and what is measured with it."""
+
+    loop: InnerLoop
+    estimator: Estimator
+    derivatives: Derivatives
+
+    def __call__(self, meta: Tree, task: Task) -> Tree:
+        """Run the inner loop, then the estimator."""
+        episode = TaskEpisode(self.loop, meta, task, self.derivatives)
+        estimate = self.estimator.estimate(episode)
+        _require_every_leaf(estimate.gradient, meta, self.estimator)
+        numbers = [episode.loss, *episode.support_losses, *tree.leaves(estimate.gradient)]
+        diagnostics: Tree = {
+            "support_loss": torch.stack(episode.support_losses),
+            "finite": torch.stack([leaf.isfinite().all() for leaf in numbers]).all(),
+            **estimate.diagnostics,
+        }
+        measured: Tree = {"loss": episode.loss, "metrics": {**episode.metrics}, "diagnostics": diagnostics}
+        return {"gradient": estimate.gradient, "measured": measured}
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """A function of one task as one of several, [t, N, ...] in and [t, ...] out: vmapped, or as it is for one task."""
+
+    of_task: OfTask
+
+    def __call__(self, meta: Tree, tasks: Task) -> Tree:
+        """Evaluate at every task."""
+        if len(tasks.support.inputs) == 1:
+            alone = self.of_task(meta, _take(tasks, 0))
+            return tree.map(lambda leaf: leaf.unsqueeze(0), alone)
+        return vmap(self.of_task, in_dims=(None, 0))(meta, tasks)
+
+
+@dataclass(frozen=True)
+class SummedGradient:
+    """As `SideBySide`, with branch "gradient" summed over the tasks."""
+
+    of_task: OfTask
+
+    def __call__(self, meta: Tree, tasks: Task) -> Tree:
+        """Evaluate at every task and sum."""
+        each = SideBySide(self.of_task)(meta, tasks)
+        total = tree.map(lambda leaf: leaf.sum(dim=0), branch(each, "gradient"))
+        return {"gradient": total, "measured": branch(each, "measured")}
+
+
+def over_tasks(fn: OfTask, meta: Tree, tasks: Tasks, task_chunk: int | None) -> Tree:
     """Apply a function of (meta-parameters, one task) to every task.
 
     Args:
@@ -117,48 +191,45 @@ def over_tasks(
         meta: the meta-parameters.
         tasks: as for `meta_gradient`.
         task_chunk: as for `meta_gradient`.
-        keep: what to keep of the results of the tasks that ran side by side, [tasks, ...] each; everything by default.
 
     Returns:
-        What was kept, joined along the task axis in the order of `tasks`.
+        The results stacked along a task axis in the order of `tasks`.
 
     Raises:
         ValueError: as `meta_gradient`.
         TypeError: as `meta_gradient`.
     """
+    with torch.inference_mode(False):
+        return _joined(*_over_tasks(SideBySide(fn), meta, tasks, task_chunk, Eager()))
+
+
+def _over_tasks(
+    fn: OfTask, meta: Tree, tasks: Tasks, task_chunk: int | None, execution: Execution
+) -> tuple[list[Tree], list[int]]:
+    """The result of each chunk, and the positions of their tasks one after another."""
     if task_chunk is not None:
         checks.integer("task_chunk", task_chunk, least=1)
-    kept: list[Tree] = []
-    groups = prepare(tasks, meta).groups
+    chunks: list[Task] = []
+    order: list[int] = []
+    for positions, group in prepare(tasks, meta).groups:
+        count = len(positions)
+        size = count if task_chunk is None else min(task_chunk, count)
+        chunks += [group if size == count else _take(group, slice(t, t + size)) for t in range(0, count, size)]
+        order += positions
     # Without gradient mode the outermost products build no graph of themselves; `torch.func` is indifferent to it.
-    with torch.inference_mode(False), torch.no_grad():
-        meta = tree.detach(meta)
-        for _, group in groups:
-            kept += [keep(result) for result in _side_by_side(fn, meta, group, task_chunk)]
-        back = torch.tensor([position for positions, _ in groups for position in positions]).argsort()
-        return tree.map(lambda *parts: torch.cat(parts)[back.to(parts[0].device)], kept[0], *kept[1:])
+    with torch.no_grad():
+        return execution.run(fn, tree.detach(meta), chunks), order
 
 
-def _side_by_side(fn: Callable[[Tree, Task], Tree], meta: Tree, tasks: Task, task_chunk: int | None) -> Iterator[Tree]:
-    count = len(tasks.support.inputs)
-    size = count if task_chunk is None else min(task_chunk, count)
-    device = tasks.support.inputs.device
-    for t in range(0, count, size):
-        try:
-            if size > 1:
-                yield vmap(fn, in_dims=(None, 0))(meta, _take(tasks, slice(t, t + size)))
-                continue
-            before = _random_state(device)
-            alone = fn(meta, _take(tasks, t))
-        except RuntimeError as error:
-            if "randomness" in str(error):
-                raise ValueError(_RANDOM) from error
-            # `vmap` lacks some operations (LSTM kernels, branches on values); a plain loop has no such limits.
-            error.add_note("if `vmap` cannot map this model, run it in a plain loop: task_chunk=1 and link_chunk=1")
-            raise
-        if not all(torch.equal(a, b) for a, b in zip(before, _random_state(device), strict=True)):
-            raise ValueError(_RANDOM)
-        yield tree.map(lambda leaf: leaf.unsqueeze(0), alone)
+def _joined(parts: list[Tree], order: list[int]) -> Tree:
+    """Chunks one after another, in the order in which the tasks were given."""
+    joined = parts[0]
+    for part in parts[1:]:
+        joined = tree.join(joined, part)
+    if order == sorted(order):
+        return joined
+    back = torch.tensor(order).argsort()
+    return tree.map(lambda leaf: leaf[back.to(leaf.device)], joined)
 
 
 def _random_state(device: torch.device) -> list[Tensor]:
@@ -170,7 +241,7 @@ def _random_state(device: torch.device) -> list[Tensor]:
     return states
 
 
-_RANDOM = (
+RANDOM = (
     "the model draws random numbers, so it is not the same function each time it is evaluated along one trajectory; "
     "switch the randomness off (dropout with p = 0 or model.eval())"
 )

@@ -1,0 +1,74 @@
+"""Formulas that a compiler makes more of than of torch's own operations, swapped in while a function is traced."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+class Formulas(TorchFunctionMode):
+    """While active, max-pooling with windows that do not overlap is spelled out; everything else passes through."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Replace `torch.max_pool2d` on the CPU where it can be."""
+        kwargs = kwargs or {}
+        if func is torch.max_pool2d:
+            return _max_pool2d(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _max_pool2d(
+    input: Tensor,
+    kernel_size: int | tuple[int, ...] | list[int],
+    stride: int | tuple[int, ...] | list[int] | None = None,
+    padding: int | tuple[int, ...] | list[int] = 0,
+    dilation: int | tuple[int, ...] | list[int] = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    kernel = _pair(kernel_size)
+    tiles = not stride or _pair(stride) == kernel
+    plain = _pair(padding) == (0, 0) and _pair(dilation) == (1, 1) and not ceil_mode
+    if not (tiles and plain) or input.device.type != "cpu" or min(s // k for s, k in zip(input.shape[-2:], kernel, strict=True)) < 1:
+        return torch.max_pool2d(input, kernel_size, stride or kernel_size, padding, dilation, ceil_mode)
+    return tiled_max_pool2d(input, kernel)
+
+
+def tiled_max_pool2d(inputs: Tensor, kernel: tuple[int, int]) -> Tensor:
+    """Max-pooling of tiles [..., H, W] → [..., H/kh, W/kw], equal to torch's, ties and NaN included.
+
+    Which entry of its tile wins is found once, without derivative; the rest is a masked sum, whose derivatives of any
+    order are masked copies and masked sums. torch's own backward searches each window again for each entry when it is
+    compiled, and its second derivative gathers by index: together more than half the time of a curvature product of
+    Conv4 on a CPU.
+    """
+    high, wide = kernel
+    rows, columns = inputs.shape[-2] // high, inputs.shape[-1] // wide
+    inputs = inputs[..., : rows * high, : columns * wide]
+    values = inputs.detach()
+    best = values[..., ::high, ::wide]
+    winner = torch.zeros_like(best)
+    for place in range(1, high * wide):
+        entry = values[..., place // wide :: high, place % wide :: wide]
+        # The first of equals wins, and the first NaN: as in torch.
+        wins = ((entry > best) | (entry != entry)) & (best == best)
+        best = torch.where(wins, entry, best)
+        winner = torch.where(wins, float(place), winner)
+    places = torch.arange(high * wide, dtype=winner.dtype, device=winner.device).view(high, 1, wide)
+    mask = winner.unsqueeze(-1).unsqueeze(-3) == places
+    tiles = inputs.unflatten(-2, (rows, high)).unflatten(-1, (columns, wide))
+    return torch.where(mask, tiles, 0.0).sum((-3, -1))
+
+
+def _pair(value: int | tuple[int, ...] | list[int]) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    sides = tuple(value)
+    return (sides[0], sides[-1])
