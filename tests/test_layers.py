@@ -12,6 +12,7 @@ LAYERS = [
     {"models", "tasks", "estimators", "optim"},
     {"inner"},
     {"batching"},
+    {"capture"},
     {"learner"},
     {"training"},
     {"experiments"},
@@ -55,6 +56,7 @@ def test_public_names():
         *("MetaLearner", "Task", "Batch", "InnerLoop", "WholeModel", "PartOfModel", "Proximal"),
         *("SGD", "Momentum", "LearnedRates", "Exact", "FirstOrder", "Truncated", "Binomial", "Hybrid", "Split"),
         *("Implicit", "FiniteDifference", "Reptile", "MetaGradient", "meta_gradient"),
+        *("Stored", "SquareRoot", "Slots", "Logarithmic"),
     }
     modules = {path.stem for path in PACKAGE.glob("*.py")} | {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
     assert names <= set(metagrad.__all__)

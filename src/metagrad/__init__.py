@@ -1,6 +1,6 @@
 """Meta-gradients for PyTorch: the gradient of the loss after adaptation with respect to where it started."""
 
-from metagrad import batching, estimators, inner, learner, models, optim, tasks, tree
+from metagrad import batching, capture, estimators, inner, learner, models, optim, tasks, tree
 from metagrad.batching import MetaGradient, meta_gradient
 from metagrad.estimators import (
     Binomial,
@@ -16,6 +16,7 @@ from metagrad.estimators import (
 from metagrad.inner.learners import PartOfModel, Proximal, WholeModel
 from metagrad.inner.loop import InnerLoop
 from metagrad.inner.rules import SGD, LearnedRates, Momentum
+from metagrad.inner.trajectory import Logarithmic, Slots, SquareRoot, Stored
 from metagrad.learner import MetaLearner
 from metagrad.tasks.task import Batch, Task
 
@@ -32,17 +33,22 @@ __all__ = [
     "Implicit",
     "InnerLoop",
     "LearnedRates",
+    "Logarithmic",
     "MetaGradient",
     "MetaLearner",
     "Momentum",
     "PartOfModel",
     "Proximal",
     "Reptile",
+    "Slots",
     "Split",
+    "SquareRoot",
+    "Stored",
     "Task",
     "Truncated",
     "WholeModel",
     "batching",
+    "capture",
     "estimators",
     "inner",
     "learner",

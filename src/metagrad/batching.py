@@ -107,8 +107,8 @@ def meta_gradient(
         TypeError: tasks that are not `Task`s, or an estimator that is not one.
 
     Cost: per task K inner gradients, one outer gradient and `estimator.cost(K)`. Memory: the states and gradients of
-    the tasks that run side by side, 2K + 1 copies of the adapted parameters each for SGD, and one round of curvature
-    products; no graph of the loop.
+    the tasks that run side by side, 2K + 1 copies of the adapted parameters each for SGD unless `loop.trajectory`
+    recomputes them, and one round of curvature products; no graph of the loop unless `loop.reuse` keeps some.
     """
     if not isinstance(estimator, Estimator):
         raise TypeError(f"estimator must be one such as Exact() or Binomial(order=2), got {estimator!r}")
@@ -123,7 +123,7 @@ def meta_gradient(
         measured = _joined([branch(chunk, "measured") for chunk in chunks], order)
         loss = cast(Tensor, branch(measured, "loss"))
         # In the order of the meta-parameters, whatever the order in which estimators met them.
-        mean = tree.map(lambda _, leaf: leaf / len(loss), meta, total)
+        mean = tree.map(lambda parameter, leaf: _laid_out(leaf / len(loss), parameter), meta, total)
     return MetaGradient(
         mean,
         loss,
@@ -256,6 +256,13 @@ def _require_every_leaf(gradient: Tree, meta: Tree, estimator: Estimator) -> Non
             "estimator that reaches all, such as Binomial(order=2), or add proximal=... (for what adapts), use SGD "
             "(for learned rates), freeze those parameters (for a body that does not adapt)"
         )
+
+
+def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """The gradient in the memory format of its parameter, as optimizers expect it."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter, requires_grad=False).copy_(gradient)
 
 
 def _take(tasks: Task, index: int | slice) -> Task:

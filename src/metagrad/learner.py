@@ -10,13 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metagrad import batching, checks, models, tree
+from metagrad import checks, models, tree
 from metagrad.batching import MetaGradient, branch, over_tasks
+from metagrad.capture import Capture, Mode
 from metagrad.estimators.base import Estimator
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.learners import Learner, Loss, Metrics, PartOfModel, Proximal, WholeModel
 from metagrad.inner.loop import InnerLoop, adaptation_curve, adapted, adapting_steps
+from metagrad.inner.precision import Precision, kernels
 from metagrad.inner.rules import UpdateRule
+from metagrad.inner.trajectory import Stored, Trajectory
 from metagrad.tasks.prepared import NonFiniteError, Prepared, prepare
 from metagrad.tasks.task import Batch, Task
 from metagrad.tree import Tree
@@ -51,6 +54,15 @@ class MetaLearner(nn.Module):
         curvature: how one curvature product is done, from `metagrad.inner.curvature`.
         task_chunk: how many tasks run side by side; None for all, 1 for a plain loop.
         link_chunk: how many inner steps' products run side by side in one round; None for all.
+        trajectory: which inner states are kept and which recomputed on the way back, from
+            `metagrad.inner.trajectory`: `SquareRoot()` or `Logarithmic()` for long inner loops; None for `Stored()`.
+        reuse: of how many of the last inner steps the graph of the gradient is kept for the curvature products. Memory:
+            that many graphs; saves a gradient a product.
+        capture: "off" evaluates as written; "auto", "whole" or "pieces" trace and compile at the first call, for half a
+            minute, and replay from then on: see `metagrad.capture.Capture`.
+        streams: threads that work on tasks at once under "pieces"; None as many as pay off.
+        precision: "float32"; "tf32" on CUDA; or "bf16", which rounds the factors of matrix products and convolutions.
+            Parameters, states, losses and sums stay in float32.
 
     Raises:
         ValueError: an argument out of range, active dropout, a model with nothing to train.
@@ -71,6 +83,11 @@ class MetaLearner(nn.Module):
         curvature: CurvatureProduct = reverse_over_reverse,
         task_chunk: int | None = None,
         link_chunk: int | None = None,
+        trajectory: Trajectory | None = None,
+        reuse: int = 0,
+        capture: Mode = "off",
+        streams: int | None = None,
+        precision: Precision = "float32",
     ) -> None:
         super().__init__()
         if not isinstance(estimator, Estimator):
@@ -81,13 +98,17 @@ class MetaLearner(nn.Module):
             checks.number("proximal (None for no anchor)", proximal, above=0)
         learner: Learner
         if adapts is None:
-            learner = WholeModel(model, loss, metrics or {})
+            learner = WholeModel(model, loss, metrics or {}, precision=precision)
         else:
-            learner = PartOfModel(model, loss, adapts, metrics or {})
+            learner = PartOfModel(model, loss, adapts, metrics or {}, precision=precision)
         if proximal is not None:
             learner = Proximal(learner, proximal)
         models.check(model)
-        self.loop = InnerLoop(learner, rule, num_steps, curvature, link_chunk)
+        self.loop = InnerLoop(
+            learner, rule, num_steps, curvature, link_chunk, reuse, Stored() if trajectory is None else trajectory
+        )
+        self.capture = Capture(capture, streams)
+        self.precision: Precision = precision
         self.model = model
         self._loss = loss  # if it is a module, it moves with the rest
         self.estimator = estimator
@@ -137,7 +158,8 @@ class MetaLearner(nn.Module):
         """
         meta = self.meta()
         prepared = self._prepare(tasks, meta)
-        result = batching.meta_gradient(self.loop, self.estimator, meta, prepared, self.task_chunk)
+        with kernels(self.precision):
+            result = self.capture.meta_gradient(self.loop, self.estimator, meta, prepared, self.task_chunk)
         _require_finite(result)
         return result
 
@@ -170,7 +192,8 @@ class MetaLearner(nn.Module):
         def curve(meta: Tree, task: Task) -> Tree:
             return {**adaptation_curve(self.loop, meta, task, steps)}
 
-        measured = over_tasks(curve, meta, self._prepare(tasks, meta), self.task_chunk)
+        with kernels(self.precision):
+            measured = over_tasks(curve, meta, self._prepare(tasks, meta), self.task_chunk)
         return Evaluation(cast(Tensor, branch(measured, "loss")), cast(Metrics, branch(measured, "metrics")))
 
     def adapt(self, support: Batch, num_steps: int | None = None) -> "AdaptedModel":
@@ -192,7 +215,9 @@ class MetaLearner(nn.Module):
             return adapted(self.loop, meta, adapting_steps(self.loop, meta, task, steps))
 
         prepared = self._prepare(Task(support, support), meta, single=True)
-        values = {name: value.squeeze(0) for name, value in tree.items(over_tasks(last, meta, prepared, task_chunk=1))}
+        with kernels(self.precision):
+            adapted_values = over_tasks(last, meta, prepared, task_chunk=1)
+        values = {name: value.squeeze(0) for name, value in tree.items(adapted_values)}
         for name, value in values.items():
             if not value.isfinite().all():
                 raise NonFiniteError(f"{name} is not finite after {steps} inner steps; try a smaller inner lr", 0)

@@ -36,7 +36,8 @@ def _max_pool2d(
     kernel = _pair(kernel_size)
     tiles = not stride or _pair(stride) == kernel
     plain = _pair(padding) == (0, 0) and _pair(dilation) == (1, 1) and not ceil_mode
-    if not (tiles and plain) or input.device.type != "cpu" or min(s // k for s, k in zip(input.shape[-2:], kernel, strict=True)) < 1:
+    fits = input.shape[-2] >= kernel[0] and input.shape[-1] >= kernel[1]
+    if not (tiles and plain and fits) or input.device.type != "cpu":
         return torch.max_pool2d(input, kernel_size, stride or kernel_size, padding, dilation, ceil_mode)
     return tiled_max_pool2d(input, kernel)
 

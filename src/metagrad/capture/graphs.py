@@ -33,12 +33,13 @@ class Graphs:
     held: list[Survey] = field(default_factory=list[Survey])
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def call(self, name: str, fn: Callable[..., Tree], survey: Survey, *arguments: Any) -> Tree:
+    def call(self, name: str, fn: Callable[..., Tree], variant: Hashable, survey: Survey, *arguments: Any) -> Tree:
         """`fn(*arguments)`, replayed.
 
         Args:
             name: of the function, in messages; one name for all its graphs.
             fn: pure; reads its arguments and what `survey` found.
+            variant: what tells functions of one name apart.
             survey: of everything else that `fn` depends on.
             arguments: trees of tensors.
 
@@ -47,7 +48,7 @@ class Graphs:
             ValueError: `fn` draws random numbers, or whatever it raises itself.
         """
         flat, spec = flatten(arguments)
-        key = (survey.mark, str(spec), tuple(map(kind, flat)))
+        key = (variant, survey.mark, str(spec), tuple(map(kind, flat)))
         known = self.made.setdefault(name, {})
         traced = known.get(key)
         if traced is None:

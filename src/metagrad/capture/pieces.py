@@ -1,16 +1,17 @@
 """The three derivatives of an inner loop as compiled graphs: each traced once, whatever the number of inner steps."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.func import vmap
-from torch.utils._pytree import tree_flatten, tree_unflatten  # pyright: ignore[reportPrivateUsage]
+from torch.utils._pytree import TreeSpec, tree_unflatten  # pyright: ignore[reportPrivateUsage]
 
 from metagrad.capture.graphs import Graphs
 from metagrad.capture.survey import Survey
+from metagrad.capture.trace import flatten
 from metagrad.inner.derivatives import Derivatives, Outer
 from metagrad.tasks.task import Batch
 from metagrad.tree import Tree
@@ -43,39 +44,37 @@ class CapturedDerivatives:
         return self._replay("the outer gradient", self.derivatives.outer, adapted, meta, query)
 
     def _replay(self, name: str, fn: Callable[..., Any], *arguments: Any) -> Any:
-        flat, spec = tree_flatten(arguments)
+        leaves, spec = flatten(arguments)
 
         def of_leaves(*leaves: Tensor) -> Any:
             return fn(*cast(tuple[Any, ...], tree_unflatten(list(leaves), spec)))
 
-        piece = _Piece(of_leaves, (name, str(spec)), self.graphs, self.survey)
-        outputs = cast(tuple[Tensor, ...], _Mapped.apply(piece, *flat))
-        # Every graph of one piece returns one structure, noted when it was traced.
-        return tree_unflatten(list(outputs), self.graphs.structures[name, str(spec)])
+        piece = _Piece(name, of_leaves, (str(spec),), self.graphs, self.survey, [])
+        outputs = cast(tuple[Tensor, ...], _Mapped.apply(piece, *leaves))
+        return tree_unflatten(list(outputs), piece.structure[-1])
 
 
-class _Piece(NamedTuple):
-    """A function of tensors, with what tells its graphs apart."""
+@dataclass(frozen=True)
+class _Piece:
+    """A function of tensors, and what tells its graphs apart; `structure` receives that of its result."""
 
+    name: str
     fn: Callable[..., Any]
-    name: tuple[object, ...]
+    variant: tuple[object, ...]
     graphs: Graphs
     survey: Survey
+    structure: list[TreeSpec]
 
     def mapped(self, in_dims: tuple[int | None, ...]) -> "_Piece":
         """The function with one more axis."""
-        return self._replace(fn=vmap(self.fn, in_dims=in_dims), name=(*self.name, in_dims))
+        return replace(self, fn=vmap(self.fn, in_dims=in_dims), variant=(*self.variant, in_dims))
 
     def replay(self, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Its value, from a graph."""
-        name, spec, *_ = self.name
-
-        def flat(*leaves: Tensor) -> tuple[Tensor, ...]:
-            outputs, structure = tree_flatten(self.fn(*leaves))
-            self.graphs.structures[cast(tuple[str, str], (name, spec))] = structure
-            return cast(tuple[Tensor, ...], tuple(outputs))
-
-        return cast(Any, self.graphs.call(cast(str, name), flat, self.survey, self.name, leaves))
+        result = self.graphs.call(self.name, self.fn, self.variant, self.survey, *leaves)
+        outputs, structure = flatten(result)
+        self.structure.append(structure)
+        return tuple(outputs)
 
 
 class _Mapped(torch.autograd.Function):
@@ -91,7 +90,8 @@ class _Mapped(torch.autograd.Function):
         """Nothing is kept: pieces are values, never differentiated."""
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], piece: _Piece, *leaves: Tensor) -> Any:
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> Any:
         """Map the piece, and ask again: there may be another `vmap` around this one."""
+        piece, *leaves = cast(tuple[_Piece, *tuple[Tensor, ...]], inputs)
         outputs = cast(tuple[Tensor, ...], _Mapped.apply(piece.mapped(in_dims[1:]), *leaves))
         return outputs, (0,) * len(outputs)

@@ -1,12 +1,12 @@
 """One function of trees of tensors, traced once for given shapes and compiled."""
 
+import importlib
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
-import torch._inductor  # pyright: ignore[reportPrivateUsage] -- `torch._inductor.compile` is the documented entry
-import torch._inductor.config as inductor  # pyright: ignore[reportPrivateUsage]
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten  # pyright: ignore[reportPrivateUsage]
@@ -48,6 +48,9 @@ class Traced:
         compiler: Compiler,
     ) -> None:
         began = time.perf_counter()
+        # Distinct objects, even where one tensor is given twice (adapted parameters that still are the start): tracer
+        # and compiler tell inputs apart by identity, and would read one in place of the other ever after.
+        flat = [leaf.detach() for leaf in flat]
         graph, self._out = _graph(fn, flat, spec)
         self._inputs = _lift(graph, tensors)
         try:
@@ -64,7 +67,7 @@ class Traced:
         return [tensors[source].detach() if isinstance(source, int) else source for source in self._inputs]
 
 
-def flatten(arguments: tuple[Any, ...]) -> tuple[list[Tensor], TreeSpec]:
+def flatten(arguments: Any) -> tuple[list[Tensor], TreeSpec]:
     """The leaves of some trees and how they are put together."""
     leaves, spec = tree_flatten(arguments)
     return cast(list[Tensor], leaves), spec
@@ -81,8 +84,13 @@ def inductor_compiler(graph: fx.GraphModule, inputs: list[Tensor]) -> Flat:
     Straight to the compiler: `torch.compile` would look at this graph as it does at user code, which takes seconds
     here, and checks guards at each call, a tenth of a millisecond where a meta-gradient may take one.
     """
-    with inductor.patch({"cpp.threads": torch.get_num_threads()}):
-        return cast(Flat, torch._inductor.compile(graph, cast(Any, inputs)))  # pyright: ignore[reportPrivateUsage]
+    # Imported here: it takes a second, which those who never compile should not wait for.
+    inductor = importlib.import_module("torch._inductor")
+    config = importlib.import_module("torch._inductor.config")
+    with config.patch({"cpp.threads": torch.get_num_threads()}), warnings.catch_warnings():
+        # torch's compiler still uses what torch deprecates; that is nothing to tell those who treat warnings as errors.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return cast(Flat, inductor.compile(graph, inputs))
 
 
 def _graph(fn: Callable[..., Tree], flat: list[Tensor], spec: TreeSpec) -> tuple[fx.GraphModule, TreeSpec]:

@@ -1,31 +1,26 @@
 """One task after its inner loop: linearised for estimators, and measured.
 
 Everything here is for a single task, without a task axis, and pure; `batching` maps it over tasks. States and gradients
-are kept as values; graphs of one step are built again when a curvature product asks for them, unless the loop reuses.
+are kept as values, or recomputed, as the loop's trajectory says; graphs of one step are built again when a curvature
+product asks for them, unless the loop reuses.
 """
 
 from functools import cached_property
-from typing import NamedTuple, cast
+from typing import cast
 
+import torch
 from torch import Tensor
 from torch.func import grad, vjp, vmap
 
 from metagrad import tree
 from metagrad.estimators.base import Pulled
-from metagrad.inner.derivatives import Derivatives, Outer, Pull, descend, linearise
+from metagrad.inner.derivatives import Derivatives, Outer, descend, linearise
 from metagrad.inner.learners import Metrics
+from metagrad.inner.links import Link, Motion, Path
 from metagrad.inner.loop import InnerLoop, adapted, rule_part, steps
 from metagrad.inner.rules import State
 from metagrad.tasks.task import Batch, Task
 from metagrad.tree import Tree
-
-
-class Link(NamedTuple):
-    """One inner step as the chain keeps it: state and gradient, and its curvature product where that is reused."""
-
-    state: State
-    gradient: Tree
-    pull: Pull | None
 
 
 class LinearisedLoop:
@@ -36,33 +31,33 @@ class LinearisedLoop:
         derivatives: of its losses.
         meta: the meta-parameters.
         support: what the loop adapted to.
-        links: its steps.
-        last: the state after the last step.
+        path: its steps; the loop's trajectory says which are recomputed when asked for.
     """
 
-    def __init__(
-        self, loop: InnerLoop, derivatives: Derivatives, meta: Tree, support: Batch, links: list[Link], last: State
-    ) -> None:
+    def __init__(self, loop: InnerLoop, derivatives: Derivatives, meta: Tree, support: Batch, path: Path) -> None:
         self._loop, self._derivatives, self._meta, self._support = loop, derivatives, meta, support
-        self._links, self._last = links, last
+        self._path = path
 
     def __len__(self) -> int:
-        return len(self._links)
+        return len(self._path)
 
     def window(self, start: int, stop: int) -> "LinearisedLoop":
         """The links `start` to `stop - 1`; they are shared, not copied."""
-        last = self._links[stop].state if stop < len(self._links) else self._last
-        return self._with(self._links[start:stop], last)
+        return self._along(self._path.window(start, stop))
 
     def beyond(self) -> "LinearisedLoop":
-        """One further step, linearised at the last state. Cost: one gradient."""
-        gradient, _ = self._derivatives.gradient(self._last["adapted"], self._meta, self._support)
-        after = self._loop.rule.step(self._last, gradient, rule_part(self._meta))
-        return self._with([Link(self._last, gradient, None)], after)
+        """One further step, linearised at the last state.
+
+        Cost: one gradient. In a window that ends before the loop does, and is not stored, also that of its last state.
+        """
+        last = self._path.last()
+        gradient, _ = self._derivatives.gradient(last["adapted"], self._meta, self._support)
+        after = self._loop.rule.step(last, gradient, rule_part(self._meta))
+        return self._along(Path([Link(last, gradient)], [], after, range(1)))
 
     def direct(self, k: int, cotangent: Tree) -> Pulled:
         """Pull back through the rule of link k, gradient held fixed."""
-        state, gradient, _ = self._links[k]
+        state, gradient, _ = self._path[k]
         pull = vjp(self._loop.rule.step, state, gradient, rule_part(self._meta))[1]
         on_state, on_gradient, rule = cast(tuple[Tree, Tree, Tree], pull(tree.fill(cotangent, cast(Tree, state))))
         return Pulled(on_state, on_gradient, {"rule": rule} if tree.leaves(rule) else {})
@@ -72,31 +67,42 @@ class LinearisedLoop:
         return self._lift(self._product(k, direction))
 
     def curvature_everywhere(self, directions: Tree) -> tuple[Tree, Tree]:
-        """One product per link: those that are kept one by one, the others `link_chunk` at a time."""
-        count = len(self._links)
-        rebuilt = sum(link.pull is None for link in self._links)  # the first ones: kept are the last
-        if self._loop.link_chunk == 1 or rebuilt <= 1:
-            return self._lift(_stacked([self._product(k, tree.pick(directions, k)) for k in range(count)]))
+        """One product per link: those that are kept one by one, the others `link_chunk` at a time.
+
+        The links are walked once, the last first, and `link_chunk` of their states are side by side: with None those
+        of all links, whatever the trajectory.
+        """
+        side_by_side = self._path.rebuilt
+        if self._loop.link_chunk == 1 or side_by_side == 1:
+            side_by_side = 0
+        parts: list[tuple[Tree, Tree]] = []  # the last links first
+        for k in reversed(range(side_by_side, len(self))):
+            curved, mixed = self._product(k, tree.pick(directions, k))
+            parts.append((tree.stack([curved]), tree.stack([mixed])))
+        size = self._loop.link_chunk or max(side_by_side, 1)
+        for start in reversed(range(0, side_by_side, size)):
+            chunk = slice(start, min(start + size, side_by_side))
+            parts.append(self._together(chunk, tree.pick(directions, chunk)))
+        return self._lift(_joined(parts[::-1]))
+
+    def _together(self, chunk: slice, directions: Tree) -> tuple[Tree, Tree]:
+        """The products of some of the links, side by side."""
 
         def product(adapted: Tree, direction: Tree, targets: Tensor) -> tuple[Tree, Tree]:
             return self._derivatives.product(adapted, self._meta, self._support._replace(targets=targets), direction)
 
-        points = tree.stack([link.state["adapted"] for link in self._links[:rebuilt]])
+        backwards = reversed(range(chunk.start, chunk.stop))
+        points = tree.stack([self._path[k].state["adapted"] for k in backwards][::-1])
         # Mapped, not closed over: inside two maps the derivative of `F.mse_loss` and its kin takes a target that only
         # the outer one maps for one of the wrong size. A view, so it costs nothing.
-        targets = self._support.targets.expand(rebuilt, *self._support.targets.shape)
-        together = vmap(product, chunk_size=self._loop.link_chunk)
-        early = cast(tuple[Tree, Tree], together(points, tree.pick(directions, slice(0, rebuilt)), targets))
-        if rebuilt == count:
-            return self._lift(early)
-        late = _stacked([self._product(k, tree.pick(directions, k)) for k in range(rebuilt, count)])
-        return self._lift((tree.join(early[0], late[0]), tree.join(early[1], late[1])))
+        targets = self._support.targets.expand(chunk.stop - chunk.start, *self._support.targets.shape)
+        return vmap(product)(points, directions, targets)
 
-    def _with(self, links: list[Link], last: State) -> "LinearisedLoop":
-        return LinearisedLoop(self._loop, self._derivatives, self._meta, self._support, links, last)
+    def _along(self, path: Path) -> "LinearisedLoop":
+        return LinearisedLoop(self._loop, self._derivatives, self._meta, self._support, path)
 
     def _product(self, k: int, direction: Tree) -> tuple[Tree, Tree]:
-        state, _, pull = self._links[k]
+        state, _, pull = self._path[k]
         if pull is not None:
             return pull(direction)
         return self._derivatives.product(state["adapted"], self._meta, self._support, direction)
@@ -118,20 +124,26 @@ class TaskEpisode:
     def __init__(self, loop: InnerLoop, meta: Tree, task: Task, derivatives: Derivatives | None = None) -> None:
         self._loop, self._meta, self._task = loop, meta, task
         self._derivatives: Derivatives = derivatives or loop.derivatives()
-        self._first = state = loop.initial_state(meta)
-        links: list[Link] = []
-        self.support_losses: list[Tensor] = []
-        for k in range(loop.num_steps):
-            pull = None
-            if k < loop.num_steps - loop.reuse:
-                gradient, loss = self._derivatives.gradient(state["adapted"], meta, task.support)
-            else:
-                gradient, loss, pull = linearise(loop.learner, state["adapted"], meta, task.support)
-            links.append(Link(state, gradient, pull))
-            self.support_losses.append(loss)
-            state = loop.rule.step(state, gradient, rule_part(meta))
+        self._first = loop.initial_state(meta)
+
+        def gradient(state: State) -> tuple[Tree, Tensor]:
+            return self._derivatives.gradient(state["adapted"], meta, task.support)
+
+        def step(state: State, gradient: Tree) -> State:
+            return loop.rule.step(state, gradient, rule_part(meta))
+
+        rebuilt = max(loop.num_steps - loop.reuse, 0)
+        links, losses, state = loop.trajectory.record(Motion(gradient, step), self._first, rebuilt)
+        reused: list[Link] = []
+        for _ in range(rebuilt, loop.num_steps):
+            slope, loss, pull = linearise(loop.learner, state["adapted"], meta, task.support)
+            reused.append(Link(state, slope, pull))
+            losses.append(loss)
+            state = step(state, slope)
+        self.support_losses = losses
         self._last = state
-        self.chain = LinearisedLoop(loop, self._derivatives, meta, task.support, links, state)
+        path = Path(links, reused, state, range(loop.num_steps))
+        self.chain = LinearisedLoop(loop, self._derivatives, meta, task.support, path)
 
     @property
     def loss(self) -> Tensor:
@@ -174,6 +186,7 @@ class TaskEpisode:
 
         end = self._last["adapted"]
         if nudge != 0.0:
+
             def gradient(phi: Tree) -> tuple[Tree, Tensor]:
                 return descend(lambda at: objective(at, context), phi)
 
@@ -186,5 +199,8 @@ class TaskEpisode:
         return self._derivatives.outer(self._last["adapted"], self._meta, self._task.query)
 
 
-def _stacked(products: list[tuple[Tree, Tree]]) -> tuple[Tree, Tree]:
-    return tree.stack([curved for curved, _ in products]), tree.stack([mixed for _, mixed in products])
+def _joined(parts: list[tuple[Tree, Tree]]) -> tuple[Tree, Tree]:
+    if len(parts) == 1:
+        return parts[0]
+    curved, mixed = (tree.map(lambda *leaves: torch.cat(leaves), *side) for side in zip(*parts, strict=True))
+    return curved, mixed

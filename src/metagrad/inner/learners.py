@@ -12,6 +12,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from metagrad import checks, models, tree
+from metagrad.inner.precision import Precision, check_model, check_precision, forward_pass
 from metagrad.tasks.task import Batch
 from metagrad.tree import Tree
 
@@ -53,6 +54,7 @@ class ModelLearner(ABC):
 
     model: nn.Module
     loss: Loss
+    precision: Precision = field(default="float32", kw_only=True)
 
     @property
     @abstractmethod
@@ -77,13 +79,18 @@ class ModelLearner(ABC):
         return _scalar("loss", self.loss(predictions, batch.targets)), measured
 
     def _predict(self, adapted: Tree, meta: Tree, batch: Batch) -> Tensor:
-        return models.call(self.model, self.parameters(adapted, meta), batch.inputs)
+        parameters = self.parameters(adapted, meta)
+        first = next(iter(parameters.values()))
+        check_model(self.precision, first.dtype, first.device)
+        with forward_pass(self.precision):
+            return models.call(self.model, parameters, batch.inputs)
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(self.model).__name__}")
         if not callable(self.loss):
             raise TypeError(f"loss must be a function of (predictions, targets), got {self.loss!r}")
+        check_precision(self.precision)
         models.trainable(self.model)
 
 
@@ -95,6 +102,7 @@ class WholeModel(ModelLearner):
         model: any module of one input tensor; never modified.
         loss: (predictions, targets) → 0-d tensor.
         metrics: name → (predictions, targets) → 0-d tensor, measured on the query set.
+        precision: in which arithmetic the model is evaluated; see `metagrad.inner.precision`.
 
     Raises:
         TypeError: `model` is not a module or `loss` not a function.
@@ -137,6 +145,7 @@ class PartOfModel(ModelLearner):
         adapts: what adapts: names or prefixes at a dot (`"head"` means `head.weight` and `head.bias`), or a predicate
             on dotted names; a tied parameter adapts if any of its names does.
         metrics: name → (predictions, targets) → 0-d tensor, measured on the query set.
+        precision: in which arithmetic the model is evaluated; see `metagrad.inner.precision`.
 
     Raises:
         TypeError: `model` is not a module or `loss` not a function.

@@ -1,7 +1,7 @@
 """The inner loop itself: a learner adapted to one task by a rule, step after step, values only."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.derivatives import Derivatives, Direct
 from metagrad.inner.learners import Learner, Metrics
 from metagrad.inner.rules import State, UpdateRule
+from metagrad.inner.trajectory import Stored, Trajectory
 from metagrad.tasks.task import Task
 from metagrad.tree import Tree
 
@@ -29,9 +30,11 @@ class InnerLoop:
         reuse: of how many of the last inner steps the graph of the gradient is kept for the curvature products; the
             others build it again. Memory: `reuse` graphs of one inner gradient for each task that runs side by side,
             whatever the number of steps. Saves one gradient a product. Only for `reverse_over_reverse`.
+        trajectory: which states and gradients are kept and which recomputed on the way back, from
+            `metagrad.inner.trajectory`; it applies to the steps before the last `reuse`, which are kept in any case.
 
     Raises:
-        TypeError: `rule` is not an update rule.
+        TypeError: `rule` is not an update rule, or `trajectory` is not a trajectory.
         ValueError: `num_steps` or `link_chunk` below 1, `reuse` negative or with another curvature product.
     """
 
@@ -41,10 +44,15 @@ class InnerLoop:
     curvature: CurvatureProduct = reverse_over_reverse
     link_chunk: int | None = None
     reuse: int = 0
+    trajectory: Trajectory = field(default_factory=Stored)
 
     def __post_init__(self) -> None:
         if isinstance(self.rule, type) or not isinstance(self.rule, UpdateRule):
             raise TypeError(f"rule must be an update rule such as SGD(lr=0.01), got {self.rule!r}")
+        if not isinstance(self.trajectory, Trajectory):
+            raise TypeError(
+                f"trajectory must be Stored(), SquareRoot(), Logarithmic() or Slots(count=...), got {self.trajectory!r}"
+            )
         checks.integer("num_steps", self.num_steps, least=1)
         if self.link_chunk is not None:
             checks.integer("link_chunk", self.link_chunk, least=1)

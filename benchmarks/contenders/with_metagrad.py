@@ -1,0 +1,42 @@
+"""metagrad's `MetaLearner`, as its users call it."""
+
+import inspect
+from typing import Any
+
+from benchmarks.contenders.base import Setup, UnavailableError
+from benchmarks.contenders.on_torch import OnTorch
+from metagrad import SGD, MetaLearner
+from metagrad.experiments.expression import ESTIMATORS, parse
+
+
+class WithMetagrad(OnTorch):
+    """All tasks of a meta-batch at once, unless `task_chunk` says otherwise."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        given: dict[str, Any] = {name: value for name, value in setup.options.items() if value is not None}
+        estimator = parse(given.pop("estimator", "Exact()"), ESTIMATORS)
+        accepted = inspect.signature(MetaLearner).parameters
+        if "capture" not in accepted and given.get("capture") == "off":
+            del given["capture"]
+        unknown = [f"{name}={value!r}" for name, value in given.items() if name not in accepted]
+        if unknown:
+            raise UnavailableError(f"this metagrad's MetaLearner does not take {', '.join(unknown)}")
+        self.learner = MetaLearner(
+            self.model, self.loss, SGD(setup.problem.lr), setup.problem.steps, estimator, **given
+        ).to(self.device)
+
+    def run(self) -> None:
+        """One mean meta-gradient."""
+        self.forget()
+        self.learner.backward(self.tasks)
+
+    def trajectory_bytes(self) -> int:
+        """K states and K gradients for each task that runs at once: kept on purpose, and no graph."""
+        together = min(self.learner.task_chunk or self.problem.tasks, self.problem.tasks)
+        size = next(iter(self.parameters.values())).element_size()
+        return 2 * self.problem.steps * together * self.problem.parameters * size
+
+
+def prepare(setup: Setup) -> WithMetagrad:
+    return WithMetagrad(setup)

@@ -1,0 +1,115 @@
+"""Which way of capturing, and what happens where none works."""
+
+import logging
+import warnings
+from typing import Any, Literal, get_args
+
+import torch
+
+from metagrad import checks, tree
+from metagrad.batching import MetaGradient, meta_gradient
+from metagrad.capture.cuda import cuda_graph_compiler
+from metagrad.capture.executions import Pieces, Whole
+from metagrad.capture.graphs import Announce, Graphs
+from metagrad.capture.trace import CaptureError, Compiler, inductor_compiler
+from metagrad.estimators.base import Estimator
+from metagrad.inner.loop import InnerLoop
+from metagrad.tasks.prepared import Prepared
+from metagrad.tree import Tree
+
+Mode = Literal["auto", "off", "pieces", "whole"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+# Compile time of one graph grows with its length, which grows with inner steps times parameter tensors; the sinusoid
+# network at K = 5 has 30 and takes half a minute.
+WHOLE_AT_MOST = 64
+# Above this many parameters computing costs more than calling, and one graph gains nothing over pieces.
+SMALL = 100_000
+GRAPHS_AT_MOST = 16
+
+
+class Capture:
+    """Meta-gradients of one learner, captured.
+
+    Args:
+        mode: "whole" makes one graph of the meta-gradient; "pieces" one of each of inner gradient, curvature product
+            and outer gradient, whatever the number of inner steps; "auto" takes "whole" on CUDA and for small networks
+            without convolutions, and "pieces" for all others; "off" evaluates as written.
+        streams: threads that work on tasks at once in "pieces"; None takes as many as torch has for convolutions on a
+            CPU, and 1 elsewhere.
+        announce: told, in sentences, what was chosen and when something is compiled; the log of this package by
+            default.
+        compiler: makes a function of a traced graph; None for TorchInductor, and CUDA graphs for "whole" on CUDA.
+
+    Where tracing or compiling fails there is one `RuntimeWarning`, and everything is evaluated as written from then on.
+    """
+
+    def __init__(
+        self,
+        mode: Mode,
+        streams: int | None = None,
+        announce: Announce | None = None,
+        compiler: Compiler | None = None,
+    ) -> None:
+        if mode not in MODES:
+            raise ValueError(f"capture must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
+        if streams is not None:
+            checks.integer("streams (None for as many as pay off)", streams, least=1)
+        self.mode: Mode = mode
+        self.announce = announce or logging.getLogger("metagrad.capture").info
+        self._streams = streams
+        self._compiler = compiler
+        self._executions: dict[tuple[str, int, bool], Whole | Pieces] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Graphs stay behind when a learner is copied or pickled: they are made again where they are needed."""
+        return {**self.__dict__, "_executions": {}}
+
+    def meta_gradient(
+        self, loop: InnerLoop, estimator: Estimator, meta: Tree, tasks: Prepared, task_chunk: int | None
+    ) -> MetaGradient:
+        """As `metagrad.meta_gradient`; errors too."""
+        mode = self._chosen(loop, meta)
+        if mode == "off":
+            return meta_gradient(loop, estimator, meta, tasks, task_chunk)
+        convolutions = _has_convolutions(meta) and tree.leaves(meta)[0].device.type == "cpu"
+        streams = self._streams or (torch.get_num_threads() if convolutions and mode == "pieces" else 1)
+        if convolutions and mode == "pieces" and task_chunk is None:
+            task_chunk = 1  # with weights of their own, tasks side by side would be slow grouped convolutions
+        try:
+            execution = self._execution(mode, streams, convolutions, meta)
+            return meta_gradient(loop, estimator, meta, tasks, task_chunk, execution)
+        except CaptureError as error:
+            self.mode = "off"
+            warnings.warn(
+                f"the meta-gradient cannot be captured, and is evaluated as written from now on: {error}. "
+                "capture='off' silences this",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return meta_gradient(loop, estimator, meta, tasks, task_chunk)
+
+    def _chosen(self, loop: InnerLoop, meta: Tree) -> Mode:
+        if self.mode != "auto":
+            return self.mode
+        leaves = tree.leaves(meta)
+        length = loop.num_steps * len(leaves)
+        small = sum(leaf.numel() for leaf in leaves) <= SMALL and length <= WHOLE_AT_MOST
+        whole = leaves[0].device.type == "cuda" or (small and not _has_convolutions(meta))
+        self.mode = "whole" if whole else "pieces"
+        self.announce(f"capture: {self.mode}")
+        return self.mode
+
+    def _execution(self, mode: Mode, streams: int, convolutions: bool, meta: Tree) -> Whole | Pieces:
+        key = (mode, streams, convolutions)
+        if key not in self._executions:
+            cuda = mode == "whole" and tree.leaves(meta)[0].device.type == "cuda"
+            compiler = self._compiler or (cuda_graph_compiler if cuda else inductor_compiler)
+            graphs = Graphs(compiler, lambda message: self.announce(message), GRAPHS_AT_MOST)
+            self._executions[key] = Whole(graphs) if mode == "whole" else Pieces(graphs, streams, convolutions)
+        return self._executions[key]
+
+
+def _has_convolutions(meta: Tree) -> bool:
+    """Filters are the parameters with more than two axes."""
+    return any(leaf.ndim > 2 for leaf in tree.leaves(meta))
