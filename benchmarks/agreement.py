@@ -13,7 +13,7 @@ from benchmarks.problems import Array, Problem
 from benchmarks.workers import BenchmarkError
 
 FLOAT64 = 1e-5
-# Measured at K = 5 over seeds: 2e-7, 4e-7 and 3e-4. Max-pooling chooses by comparison, and rounding moves a few choices.
+# Measured at K = 5 over seeds: 2e-7, 4e-7 and 3e-4; rounding moves a few of the choices of max-pooling.
 FLOAT32 = {"sinusoid": 1e-5, "conv28": 1e-5, "conv84": 1e-3}
 
 

@@ -67,7 +67,8 @@ def estimators(
     with Team(machine, [contender.label], say) as team:
         reference = _gradient(team.worker(REFERENCE, "float64"), problem)
         accelerator = team.worker(REFERENCE, "float64").about()["accelerator"]
-        precise, timed = team.worker(contender, "float64"), team.worker(contender, "float32")
+        precise, timed = team.worker(BY_NAME["metagrad"], "float64"), team.worker(contender, "float32")
+        # Errors do not depend on the capture mode, and without one nothing has to be compiled for each task.
         say("errors in float64")
         exact = {
             proximal: _gradient(precise, problem, estimator="Exact()", proximal=proximal)

@@ -86,17 +86,18 @@ def panels(
     names: Sequence[str],
     x_label: str,
     y_label: str,
-    styles: Mapping[str, tuple[str, str, str]],
+    styles: Mapping[str, tuple[str, str, str, float]],
 ) -> Figure:
-    """Panels side by side with one legend; `styles` is label → (colour, marker, line)."""
+    """Panels side by side with one legend; `styles` is label → (colour, marker, line, width); curves may coincide, and
+    the widest should come first.
+    """
     figure = Figure(figsize=(4.2 * len(curves) + 0.4, 5.0), layout="constrained")
     for axes, panel, name in zip(figure.subplots(1, len(curves)), curves, names, strict=True):
-        for i, (label, points) in enumerate(panel.items()):
-            colour, marker, line = styles[label]
-            # Later curves are thinner, so that those which coincide stay visible.
-            look = {"linewidth": 3.4 - 0.3 * i, "markersize": 10 - 0.9 * i, "alpha": 0.85}
+        for label, points in panel.items():
+            colour, marker, line, width = styles[label]
+            look = {"color": colour, "marker": marker, "linestyle": line, "linewidth": width, "alpha": 0.9}
             xs, ys = [point[0] for point in points], [point[1] for point in points]
-            axes.plot(xs, ys, color=colour, marker=marker, linestyle=line, label=label, **look)
+            axes.plot(xs, ys, markersize=2.5 + 2.2 * width, label=label, **look)
         _logarithmic(axes, [point[0] for points in panel.values() for point in points])
         axes.set_axisbelow(True)
         axes.grid(visible=True, which="major", color="0.92")

@@ -22,15 +22,15 @@ CASES: tuple[tuple[str, Contender, dict[str, Any]], ...] = (
     ("loop", BY_NAME["loop"], {}),
     ("jax", BY_NAME["jax"], {}),
 )
-STYLES: dict[str, tuple[str, str, str]] = {
-    EXACT: ("#0072B2", "o", "-"),
-    TRUNCATED: ("#009E73", "D", "-"),
-    EXACT + EACH: ("#0072B2", "o", ":"),
-    TRUNCATED + EACH: ("#009E73", "D", ":"),
-    "higher": ("#D55E00", "v", "-"),
-    "torchopt": ("#CC79A7", "^", "-"),
-    "loop": ("#000000", "s", "--"),
-    "jax": ("#E69F00", "P", "-"),
+STYLES: dict[str, tuple[str, str, str, float]] = {
+    EXACT: ("#0072B2", "o", "-", 3.4),
+    TRUNCATED: ("#009E73", "D", "-", 1.3),
+    EXACT + EACH: ("#0072B2", "o", ":", 3.4),
+    TRUNCATED + EACH: ("#009E73", "D", ":", 1.3),
+    "higher": ("#D55E00", "v", "-", 3.0),
+    "torchopt": ("#CC79A7", "^", "-", 2.0),
+    "loop": ("#000000", "s", "--", 1.1),
+    "jax": ("#E69F00", "P", "-", 1.5),
 }
 MEASURES = {
     "saved": "saved for backward",

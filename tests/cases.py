@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from metagrad import SGD, Batch, LearnedRates, Momentum, Task
+from metagrad import SGD, Batch, LearnedRates, MetaLearner, Momentum, Task
+from metagrad.capture import Capture
 from metagrad.models import MLP, Conv4
 
 WAYS = 3
@@ -146,3 +147,25 @@ def one(tasks: Task, index: int) -> Task:
 NEEDS = {"lstm": {"task_chunk": 1, "link_chunk": 1}}
 
 LOSS = F.cross_entropy
+
+
+class Counting:
+    """A compiler for `Capture` that replays the traced graph as it is, and counts what it was given."""
+
+    def __init__(self):
+        self.graphs = []
+
+    def __call__(self, graph, inputs):
+        self.graphs.append(graph)
+        return graph
+
+
+def captured(mode, streams=1, compiler=None, **forced):
+    """A `MetaLearner` class whose instances capture without compiling; `forced` options win over the caller's."""
+
+    def make(*args, **options):
+        learner = MetaLearner(*args, **options | forced)
+        learner.capture = Capture(mode, streams, compiler=compiler or Counting())
+        return learner
+
+    return make

@@ -1,9 +1,8 @@
 """metagrad's `MetaLearner`, as its users call it."""
 
-import inspect
 from typing import Any
 
-from benchmarks.contenders.base import Setup, UnavailableError
+from benchmarks.contenders.base import Setup
 from benchmarks.contenders.on_torch import OnTorch
 from metagrad import SGD, MetaLearner
 from metagrad.experiments.expression import ESTIMATORS, parse
@@ -16,12 +15,6 @@ class WithMetagrad(OnTorch):
         super().__init__(setup)
         given: dict[str, Any] = {name: value for name, value in setup.options.items() if value is not None}
         estimator = parse(given.pop("estimator", "Exact()"), ESTIMATORS)
-        accepted = inspect.signature(MetaLearner).parameters
-        if "capture" not in accepted and given.get("capture") == "off":
-            del given["capture"]
-        unknown = [f"{name}={value!r}" for name, value in given.items() if name not in accepted]
-        if unknown:
-            raise UnavailableError(f"this metagrad's MetaLearner does not take {', '.join(unknown)}")
         self.learner = MetaLearner(
             self.model, self.loss, SGD(setup.problem.lr), setup.problem.steps, estimator, **given
         ).to(self.device)

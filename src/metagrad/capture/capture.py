@@ -80,6 +80,8 @@ class Capture:
             execution = self._execution(mode, streams, convolutions, meta)
             return meta_gradient(loop, estimator, meta, tasks, task_chunk, execution)
         except CaptureError as error:
+            # First, so that what fails as written too, such as data that the model cannot take, is that error alone.
+            result = meta_gradient(loop, estimator, meta, tasks, task_chunk)
             self.mode = "off"
             warnings.warn(
                 f"the meta-gradient cannot be captured, and is evaluated as written from now on: {error}. "
@@ -87,7 +89,7 @@ class Capture:
                 RuntimeWarning,
                 stacklevel=3,
             )
-            return meta_gradient(loop, estimator, meta, tasks, task_chunk)
+            return result
 
     def _chosen(self, loop: InnerLoop, meta: Tree) -> Mode:
         if self.mode != "auto":

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -18,10 +19,10 @@ class Formulas(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Replace `torch.max_pool2d` on the CPU where it can be."""
+        """Replace `max_pool2d` on the CPU where it can be: torch's, and `F`'s, which hides torch's from a mode."""
         kwargs = kwargs or {}
-        if func is torch.max_pool2d:
-            return _max_pool2d(*args, **kwargs)
+        if func is torch.max_pool2d or (func is F.max_pool2d and not kwargs.get("return_indices")):
+            return _max_pool2d(*args, **{name: value for name, value in kwargs.items() if name != "return_indices"})
         return func(*args, **kwargs)
 
 

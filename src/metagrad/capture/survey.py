@@ -7,6 +7,7 @@ parameter whose values changed is simply read.
 """
 
 import functools
+import itertools
 import types
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -40,8 +41,8 @@ class Survey:
 def survey(*roots: object) -> Survey:
     """Walk over modules, dataclasses, functions, containers and plain values that can be reached from `roots`.
 
-    Attributes of modules and dataclasses, items of containers, and closures, defaults and plain globals of functions
-    are followed. Any other object counts by identity: what changes inside it is not seen.
+    Attributes of modules and dataclasses, methods that `forward` calls, items of containers, and closures, defaults and
+    plain globals of functions are followed. Any other object counts by identity: what changes inside it is not seen.
     """
     walk = _Walk()
     mark = tuple(walk.mark(root) for root in roots)
@@ -56,6 +57,7 @@ def _switches() -> Hashable:
         torch.are_deterministic_algorithms_enabled(),
         torch.backends.cudnn.allow_tf32,
         torch.backends.cuda.matmul.allow_tf32,
+        *((torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda")),
     )
 
 
@@ -104,7 +106,24 @@ class _Walk:
             if name not in _PASSIVE and not (name.startswith("_") and isinstance(value, dict) and not value)
         )
         kind = type(module)
-        return kind, state, None if kind.__module__.startswith(_LIBRARIES) else self.mark(kind.forward)
+        return kind, state, None if kind.__module__.startswith(_LIBRARIES) else self._class(kind)
+
+    def _class(self, kind: type[nn.Module]) -> Hashable:
+        """`forward`, and the methods and plain attributes of the class that it names, and those name, and so on."""
+        marks: list[Hashable] = []
+        waiting, seen = ["forward"], set[str]()
+        while waiting:
+            name = waiting.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            value: object = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+            value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+            if name == "forward" or isinstance(value, (*_PLAIN, types.FunctionType)):
+                marks.append((name, self.mark(value)))
+            if isinstance(value, types.FunctionType) and not f"{value.__module__}.".startswith(_LIBRARIES):
+                waiting += _names(value.__code__)
+        return tuple(marks)
 
     def _function(self, function: types.FunctionType) -> Hashable:
         if f"{function.__module__}.".startswith(_LIBRARIES):
@@ -115,7 +134,7 @@ class _Walk:
             self.mark(function.__defaults__),
             self.mark(function.__kwdefaults__),
             self._closure(function),
-            tuple(self._global(function, name) for name in function.__code__.co_names),
+            tuple(self._global(function, name) for name in _names(function.__code__)),
         )
 
     def _closure(self, function: types.FunctionType) -> Hashable:
@@ -128,6 +147,12 @@ class _Walk:
             return self.mark(value)
         self.held.append(value)
         return "object", id(value)
+
+
+def _names(code: types.CodeType) -> list[str]:
+    """Globals and attributes that some code and the functions inside it name."""
+    inside = (_names(value) for value in code.co_consts if isinstance(value, types.CodeType))
+    return [*code.co_names, *itertools.chain.from_iterable(inside)]
 
 
 def _filled(cell: types.CellType) -> bool:

@@ -185,6 +185,8 @@ def _trained(config: Experiment, reporter: Reporter) -> dict[str, Tensor]:
 
 
 def _learner(config: Experiment, weights: dict[str, Tensor]) -> MetaLearner:
+    if config.machine.capture == "auto":  # compiling every estimator takes longer than comparing them
+        config = replace(config, machine=replace(config.machine, capture="off"))
     learner = build_learner(config)
     learner.load_state_dict(weights)  # copies, and converts to the learner's type and device
     return learner
@@ -193,7 +195,8 @@ def _learner(config: Experiment, weights: dict[str, Tensor]) -> MetaLearner:
 def _gradients(config: Experiment, weights: dict[str, Tensor], tasks: list[Task]) -> Iterator[Tensor]:
     """Each task's meta-gradient as a vector, in float64; on the CPU where the device has no float64."""
     kind = config.machine.torch_device().type
-    precise = replace(config.machine, dtype="float64", device="cpu" if kind == "mps" else config.machine.device)
+    device = "cpu" if kind == "mps" else config.machine.device
+    precise = replace(config.machine, dtype="float64", device=device, precision="float32", capture="off")
     learner = _learner(replace(config, machine=precise), weights)
     for task in tasks:
         result = learner.meta_gradient(moved(task, precise.torch_device(), precise.torch_dtype()))

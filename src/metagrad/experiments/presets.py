@@ -42,7 +42,9 @@ def sinusoid() -> Experiment:
         validation=Validation(every=500, tasks=200, seed=1),
         test=Testing(tasks=600, steps=10, seed=2),
         # One thread: the tensors are too small to share, and on busy cores two threads wait for one another.
-        machine=Machine(device="auto", dtype="float32", threads=1, task_chunk=None, evaluation_chunk=100),
+        machine=Machine(
+            device="auto", dtype="float32", threads=1, task_chunk=None, evaluation_chunk=100, capture="auto"
+        ),
     )
 
 
@@ -81,7 +83,9 @@ def _omniglot(ways: int, queries: int, meta_steps: int) -> Experiment:
         optimizer=Optimizer(name="adam", lr=3e-3, momentum=0.9, clip=1.0, schedule="cosine"),
         validation=Validation(every=500, tasks=100, seed=1),
         test=Testing(tasks=600, steps=10, seed=2),
-        machine=Machine(device="auto", dtype="float32", threads=None, task_chunk=None, evaluation_chunk=10),
+        machine=Machine(
+            device="auto", dtype="float32", threads=None, task_chunk=None, evaluation_chunk=10, capture="auto"
+        ),
     )
 
 

@@ -7,13 +7,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from metagrad.experiments.config import Experiment, build
+from metagrad.experiments.config import Experiment, build, build_learner
 from metagrad.experiments.problems import Sources
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.training.evaluation import HeldOut, evaluate, fixed_tasks, moved
 from metagrad.training.progress import Reporter
 from metagrad.training.run import Run, RunWriter, write_json
 from metagrad.training.trainer import Plan, Trainer
+
+# Compiling takes about as long as this many meta-steps as written, on the presets.
+CAPTURE_PAYS_FROM = 500
 
 
 def start(config: Experiment, path: Path, reporter: Reporter) -> None:
@@ -26,9 +29,11 @@ def start(config: Experiment, path: Path, reporter: Reporter) -> None:
     if config.machine.threads is None:
         # Sums depend on the number of threads in their last bits: a resumed run has to use as many.
         config = replace(config, machine=replace(config.machine, threads=torch.get_num_threads()))
+    if config.machine.capture == "auto" and config.meta_steps < CAPTURE_PAYS_FROM:
+        config = replace(config, machine=replace(config.machine, capture="off"))
     learner, sources = build(config)
     trainer = _trainer(config, learner, sources, reporter)
-    _rehearse(config, learner, sources)
+    _rehearse(config, sources)
     writer = RunWriter.create(path, config.to_json(), trainer.state(), trainer.learner.state_dict())
     with writer:
         trainer.train(writer)
@@ -140,8 +145,9 @@ def write_test(path: Path, config: Experiment, which: str, result: HeldOut) -> N
     write_json(path, {"weights": which, "test": asked, "results": result.record()})
 
 
-def _rehearse(config: Experiment, learner: MetaLearner, sources: Sources) -> None:
+def _rehearse(config: Experiment, sources: Sources) -> None:
     """One meta-gradient of one task, so that parts that do not fit are refused before there is a run directory."""
+    learner = build_learner(replace(config, machine=replace(config.machine, capture="off")))
     task = moved(
         fixed_tasks(sources.train, 1, config.seed)[0], config.machine.torch_device(), config.machine.torch_dtype()
     )

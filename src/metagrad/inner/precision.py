@@ -56,7 +56,7 @@ class ProductsInBfloat16(TorchFunctionMode):
         if func not in _PRODUCTS:
             return func(*args, **(kwargs or {}))
         result = func(*map(_rounded, args), **{name: _rounded(value) for name, value in (kwargs or {}).items()})
-        return result.to(torch.float32)
+        return result.to(torch.float32) if result.dtype == torch.bfloat16 else result
 
 
 _PRODUCTS = frozenset(

@@ -24,6 +24,10 @@ class Reporter(Protocol):
         """A validation is done: means over its tasks after the inner steps of training."""
         ...
 
+    def noted(self, text: str) -> None:
+        """Something takes its time before the next step, or was decided: a sentence."""
+        ...
+
 
 class Silent:
     """Says nothing."""
@@ -35,6 +39,9 @@ class Silent:
         """Nothing."""
 
     def validated(self, step: int, values: Mapping[str, float], best: bool) -> None:
+        """Nothing."""
+
+    def noted(self, text: str) -> None:
         """Nothing."""
 
 
@@ -61,6 +68,10 @@ class Lines:
         """Say what the validation gave."""
         mark = "  (best so far)" if best else ""
         self._say(f"meta-step {step}/{self._meta_steps}  validation {_sentence(values)}{mark}")
+
+    def noted(self, text: str) -> None:
+        """Say it."""
+        self._say(text)
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)
@@ -94,6 +105,10 @@ class Bar:
         """Show the latest validation beside the bar."""
         mark = " (best)" if best else ""
         self._progress.update(self._row, validation=f"validation {_sentence(values)}{mark}")
+
+    def noted(self, text: str) -> None:
+        """Show it where the latest step will be shown."""
+        self._progress.update(self._row, latest=text)
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -102,6 +102,7 @@ class Trainer:
         """
         plan = self.plan
         self.reporter.started(self.step, plan.meta_steps)
+        self.learner.capture.announce = self.reporter.noted
         with deferred_interrupt() as interrupted:
             while self.step < plan.meta_steps and not interrupted():
                 try:
