@@ -10,6 +10,7 @@ from typing import NoReturn
 from benchmarks.contenders import BY_NAME, USUAL
 from benchmarks.estimators import estimators
 from benchmarks.memory import memory
+from benchmarks.precision import precision
 from benchmarks.problems import KINDS, problem
 from benchmarks.scaling import scaling
 from benchmarks.speed import REPEATS, speed
@@ -111,6 +112,16 @@ def _declare_estimators(command: Parser) -> None:
     command.add_argument("--repeats", type=_count, default=50, help="timed rounds (default 50)")
 
 
+def _precision(given: argparse.Namespace) -> None:
+    problems = [problem(name, steps=given.steps, seed=given.seed) for name in given.problem]
+    precision(problems, _machine(given), out=given.out, say=_say)
+
+
+def _declare_precision(command: Parser) -> None:
+    command.add_argument("--problem", nargs="+", choices=list(KINDS), default=["sinusoid", "conv28"])
+    command.add_argument("--steps", type=_count, default=5, help="inner steps K (default 5)")
+
+
 def _declare_scaling(command: Parser) -> None:
     command.add_argument("--problem", choices=list(KINDS), default="sinusoid")
     command.add_argument(
@@ -173,10 +184,12 @@ COMMANDS: dict[str, tuple[Callable[[Parser], None], Callable[[argparse.Namespace
     "memory": (_declare_memory, _memory),
     "estimators": (_declare_estimators, _estimators),
     "scaling": (_declare_scaling, _scaling),
+    "precision": (_declare_precision, _precision),
 }
 HELP = {
     "speed": "time one mean meta-gradient of every contender, in turns, after all agree",
     "memory": "what one mean meta-gradient holds at its peak, against the number of inner steps",
     "estimators": "error against time of metagrad's estimators on the sinusoid",
     "scaling": "time against inner steps and throughput against the meta-batch",
+    "precision": "error of meta-gradients in float32, TF32 and bfloat16 against float64",
 }
