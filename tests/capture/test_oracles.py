@@ -23,6 +23,11 @@ LARGE = [name for name in MODELS if name not in SMALL and name != "lstm"]
 network = test_dense.network
 
 
+def rows(values, fast):
+    """A table, of which only `fast` runs without the slow tests: each row traces for a second or more."""
+    return [pytest.param(value, marks=[] if value in fast else pytest.mark.slow) for value in values]
+
+
 def ways(*names):
     return pytest.mark.parametrize("way", [pytest.param(WAYS_TO_RUN[name], id=name) for name in names])
 
@@ -34,22 +39,23 @@ def _captured(way, monkeypatch):
 
 
 @ways("whole", "pieces-streams")
-@pytest.mark.parametrize("learner_name", test_exact.LEARNERS)
-@pytest.mark.parametrize("rule_name", RULES)
+@pytest.mark.parametrize("learner_name", rows(test_exact.LEARNERS, ["proximal-part"]))
+@pytest.mark.parametrize("rule_name", rows(RULES, ["nesterov"]))
 @pytest.mark.usefixtures("_captured")
 def test_exact_under_every_rule_and_learner(rule_name, learner_name):
     test_exact.test_equals_autograd_through_the_loop("mlp", rule_name, learner_name)
 
 
 @ways(*WAYS_TO_RUN)
-@pytest.mark.parametrize("learner_name", ["part", "proximal"])
-@pytest.mark.parametrize("rule_name", ["nesterov", "rates-per-tensor"])
-@pytest.mark.parametrize("model_name", SMALL)
+@pytest.mark.parametrize("learner_name", rows(["part", "proximal"], ["part"]))
+@pytest.mark.parametrize("rule_name", rows(["nesterov", "rates-per-tensor"], ["rates-per-tensor"]))
+@pytest.mark.parametrize("model_name", rows(SMALL, ["mlp"]))
 @pytest.mark.usefixtures("_captured")
 def test_exact_in_every_way(model_name, rule_name, learner_name):
     test_exact.test_equals_autograd_through_the_loop(model_name, rule_name, learner_name)
 
 
+@pytest.mark.slow
 @ways("whole", "pieces", "pieces-streams")
 @pytest.mark.parametrize(("rule_name", "learner_name"), [("sgd", "whole"), ("rates-per-element", "proximal-part")])
 @pytest.mark.parametrize("model_name", LARGE)
@@ -58,12 +64,14 @@ def test_exact_on_every_model(model_name, rule_name, learner_name):
     test_exact.test_equals_autograd_through_the_loop(model_name, rule_name, learner_name)
 
 
+@pytest.mark.slow
 @ways("whole-1", "pieces-1-links")
 @pytest.mark.usefixtures("_captured")
 def test_exact_on_what_cannot_be_mapped():
     test_exact.test_equals_autograd_through_the_loop("lstm", "momentum", "part")
 
 
+@pytest.mark.slow
 @ways("whole", "pieces")
 @pytest.mark.parametrize("estimator", [test_exact.Exact(), test_exact.Binomial(2)], ids=repr)
 @pytest.mark.usefixtures("_captured")
@@ -72,15 +80,15 @@ def test_forward_over_reverse(estimator):
 
 
 @ways("whole", "pieces", "pieces-1-links")
-@pytest.mark.parametrize("steps", [1, 2, 4])
-@pytest.mark.parametrize(("scale", "center"), [(1.0, 0.0), ("paper", 0.0), (0.7, -0.3)])
+@pytest.mark.parametrize("steps", rows([1, 2, 4], [2]))
+@pytest.mark.parametrize("expansion", rows([(1.0, 0.0), ("paper", 0.0), (0.7, -0.3)], [(0.7, -0.3)]))
 @pytest.mark.usefixtures("_captured")
-def test_binomial(network, steps, scale, center):
-    test_dense.test_binomial_equals_the_sum_over_subsets(network, steps, scale, center)
+def test_binomial(network, steps, expansion):
+    test_dense.test_binomial_equals_the_sum_over_subsets(network, steps, *expansion)
 
 
 @ways("whole", "pieces")
-@pytest.mark.parametrize("window", [0, 1, 4, 5])
+@pytest.mark.parametrize("window", rows([0, 1, 4, 5], [1]))
 @pytest.mark.usefixtures("_captured")
 def test_truncated_and_hybrid(network, window):
     test_dense.test_truncated_and_hybrid_equal_their_definitions(network, window)
@@ -92,6 +100,7 @@ def test_first_order(network):
     test_dense.test_first_order_is_the_outer_gradient(network)
 
 
+@pytest.mark.slow
 @ways("whole", "pieces", "pieces-streams")
 @pytest.mark.parametrize("rule_name", ["momentum", "rates-per-element"])
 @pytest.mark.parametrize("options", test_traps.LEARNERS[1:3], ids=str)
@@ -100,7 +109,8 @@ def test_binomial_of_full_order(rule_name, options):
     test_traps.test_binomial_of_full_order_is_exact_under_every_rule_and_learner(RULES[rule_name], options)
 
 
-@ways("pieces", "pieces-streams")
+@pytest.mark.slow
+@ways("pieces")
 @pytest.mark.parametrize(
     "estimator",
     [
