@@ -1,5 +1,6 @@
 """A pure function of any `nn.Module`, and the two networks that few-shot papers use."""
 
+import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -15,6 +16,9 @@ from torch.nn.modules.instancenorm import _InstanceNorm  # pyright: ignore[repor
 
 from metagrad import checks
 
+# A call puts other parameters into the module's slots for a while: one thread at a time.
+_CALLS = threading.RLock()
+
 
 def call(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     """Predictions of `module` with `parameters` in place of its own: pure, twice differentiable, the module untouched.
@@ -29,6 +33,11 @@ def call(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) ->
         parameters: dotted names as in `module.named_parameters()`; tied parameters under their first name.
         inputs: [N, ...].
     """
+    with _CALLS:
+        return _call(module, parameters, inputs)
+
+
+def _call(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     given = {id(p): parameters[name] for name, p in module.named_parameters() if name in parameters}
     swapped: dict[str, Tensor | None] = {}
     copies: dict[int, Tensor] = {}

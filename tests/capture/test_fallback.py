@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cases import LOSS, Counting, Noisy, captured, make_mlp, make_tasks
-from metagrad import SGD, Exact, FirstOrder, MetaLearner, Reptile, tree
+from metagrad import SGD, Batch, Exact, FirstOrder, MetaLearner, Reptile, Task, tree
 from metagrad.capture import Capture
 from metagrad.tasks.prepared import NonFiniteError
 
@@ -199,3 +199,36 @@ def test_what_is_not_finite_is_named_as_without_capture(mode, target):
             make(capture, make_mlp(), estimator=Exact(), loss=exploding).meta_gradient(tasks)
         messages.append((str(caught.value), caught.value.task))
     assert messages[0] == messages[1]
+
+
+class Peeking(nn.Module):
+    """Reads values of its input where a tracer does not see it."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.layer, self.how = nn.Linear(4, 3), how
+
+    def forward(self, x):
+        return self.layer(x * self.how(x))
+
+
+@pytest.mark.parametrize("mode", ["whole", "pieces"])
+@pytest.mark.parametrize("how", [lambda x: x.flatten().tolist()[0], lambda x: x.data.mean()], ids=["tolist", "data"])
+def test_values_read_behind_the_tracers_back_are_not_baked_in(mode, how):
+    torch.manual_seed(0)
+    learner = MetaLearner(Peeking(how).double(), nn.functional.cross_entropy, SGD(0.1), 2, Exact(), task_chunk=1)
+    expected = [learner.meta_gradient(drawn_for(seed)) for seed in (0, 1)]
+    learner.capture = Capture(mode, compiler=lambda graph, inputs: graph)
+    with pytest.warns(RuntimeWarning, match="cannot be captured"):
+        first = learner.meta_gradient(drawn_for(0))
+    for result, wanted in zip((first, learner.meta_gradient(drawn_for(1))), expected, strict=True):
+        torch.testing.assert_close(result.gradient, wanted.gradient)
+
+
+def drawn_for(seed):
+    draw = torch.Generator().manual_seed(seed)
+    batches = [
+        Batch(torch.randn(2, 6, 4, dtype=torch.float64, generator=draw), torch.randint(0, 3, (2, 6), generator=draw))
+        for _ in range(2)
+    ]
+    return Task(*batches)

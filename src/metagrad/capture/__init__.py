@@ -1,6 +1,6 @@
 """The meta-gradient traced once and replayed: compiled on a CPU, one CUDA graph on a GPU."""
 
 from metagrad.capture.capture import MODES, Capture, Mode
-from metagrad.capture.trace import CaptureError
+from metagrad.capture.formulas import CaptureError
 
 __all__ = ["MODES", "Capture", "CaptureError", "Mode"]

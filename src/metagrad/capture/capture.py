@@ -10,8 +10,9 @@ from metagrad import checks, tree
 from metagrad.batching import MetaGradient, meta_gradient
 from metagrad.capture.cuda import cuda_graph_compiler
 from metagrad.capture.executions import Pieces, Whole
+from metagrad.capture.formulas import CaptureError
 from metagrad.capture.graphs import Announce, Graphs
-from metagrad.capture.trace import CaptureError, Compiler, inductor_compiler
+from metagrad.capture.trace import Compiler, inductor_compiler
 from metagrad.estimators.base import Estimator
 from metagrad.inner.loop import InnerLoop
 from metagrad.tasks.prepared import Prepared

@@ -12,7 +12,7 @@ from metagrad.batching import OfTask
 from metagrad.capture.graphs import Graphs
 from metagrad.capture.pieces import CapturedDerivatives
 from metagrad.capture.survey import survey
-from metagrad.capture.trace import kind
+from metagrad.capture.trace import flatten, kind, unflatten
 from metagrad.inner.derivatives import Derivatives
 from metagrad.inner.loop import InnerLoop
 from metagrad.tasks.task import Batch, Task
@@ -34,8 +34,12 @@ class Whole:
 
     def run(self, fn: OfTask, meta: Tree, chunks: list[Task]) -> list[Tree]:
         """Replay the graph for each chunk."""
-        found = survey(fn)
-        return [self._graphs.call("the meta-gradient", fn, None, found, meta, chunk) for chunk in chunks]
+        known = self._graphs.under(survey(fn))
+        results: list[Tree] = []
+        for chunk in chunks:
+            leaves, structure = known.call("the meta-gradient", fn, None, *flatten((meta, chunk)))
+            results.append(unflatten(leaves, structure))
+        return results
 
 
 class Pieces:
@@ -60,7 +64,7 @@ class Pieces:
         direct = loop.derivatives()
         found = survey(direct)
         self._mark = found.mark
-        return CapturedDerivatives(direct, self._graphs, found)
+        return CapturedDerivatives(direct, self._graphs.under(found))
 
     def run(self, fn: OfTask, meta: Tree, chunks: list[Task]) -> list[Tree]:
         """Evaluate the chunks, `streams` at a time."""

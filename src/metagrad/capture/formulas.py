@@ -9,8 +9,17 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 
+class CaptureError(RuntimeError):
+    """A computation could not be traced or compiled; the cause is in the message, or chained."""
+
+
+# They hand out values behind the tracer's back, which would be constants in every replay.
+_DATA = torch.Tensor.data.__get__  # pyright: ignore[reportAttributeAccessIssue] -- a getter, written in C
+_HIDDEN = frozenset({torch.Tensor.tolist, torch.Tensor.numpy, _DATA})
+
+
 class Formulas(TorchFunctionMode):
-    """While active, max-pooling with windows that do not overlap is spelled out; everything else passes through."""
+    """While active, max-pooling with windows that do not overlap is spelled out, and values cannot be read unseen."""
 
     def __torch_function__(
         self,
@@ -21,6 +30,9 @@ class Formulas(TorchFunctionMode):
     ) -> Any:
         """Replace `max_pool2d` on the CPU where it can be: torch's, and `F`'s, which hides torch's from a mode."""
         kwargs = kwargs or {}
+        if func in _HIDDEN:
+            name = "data" if func == _DATA else func.__name__
+            raise CaptureError(f"it reads the values of a tensor with .{name}, which a trace cannot follow")
         if func is torch.max_pool2d or (func is F.max_pool2d and not kwargs.get("return_indices")):
             return _max_pool2d(*args, **{name: value for name, value in kwargs.items() if name != "return_indices"})
         return func(*args, **kwargs)

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import TreeSpec  # pyright: ignore[reportPrivateUsage]
 
+from metagrad.capture.formulas import CaptureError
 from metagrad.capture.survey import Survey
-from metagrad.capture.trace import CaptureError, Compiler, Traced, flatten, kind
-from metagrad.tree import Tree
+from metagrad.capture.trace import Compiler, Structure, Traced, kind
 
 Announce = Callable[[str], None]
 
@@ -29,42 +28,57 @@ class Graphs:
     compiler: Compiler
     announce: Announce
     limit: int
-    made: dict[str, dict[Hashable, Traced]] = field(default_factory=dict[str, dict[Hashable, Traced]])
+    made: dict[Hashable, dict[Hashable, Traced]] = field(default_factory=dict[Hashable, dict[Hashable, Traced]])
     held: list[Survey] = field(default_factory=list[Survey])
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def call(self, name: str, fn: Callable[..., Tree], variant: Hashable, survey: Survey, *arguments: Any) -> Tree:
-        """`fn(*arguments)`, replayed.
+    def under(self, survey: Survey) -> "Known":
+        """Those that may be replayed while the survey's mark holds."""
+        return Known(self, survey, self.made.setdefault(survey.mark, {}))
+
+
+@dataclass(frozen=True)
+class Known:
+    """Traced functions under one mark; found by name, variant and kinds of inputs."""
+
+    graphs: Graphs
+    survey: Survey
+    made: dict[Hashable, Traced]
+
+    def call(
+        self, name: str, fn: Callable[..., Any], variant: Hashable, flat: list[Tensor], structure: Structure
+    ) -> tuple[list[Tensor], Structure]:
+        """Leaves and structure of `fn` at some leaves put together as `structure`, replayed.
 
         Args:
             name: of the function, in messages; one name for all its graphs.
-            fn: pure; reads its arguments and what `survey` found.
+            fn: pure; reads its arguments and what was surveyed.
             variant: what tells functions of one name apart.
-            survey: of everything else that `fn` depends on.
-            arguments: trees of tensors.
+            flat: the leaves of its arguments.
+            structure: how they are put together.
 
         Raises:
-            CaptureError: it cannot be traced or compiled, or needs more graphs than `limit`.
+            CaptureError: it cannot be traced or compiled, or needs more graphs than the limit.
             ValueError: `fn` draws random numbers, or whatever it raises itself.
         """
-        flat, spec = flatten(arguments)
-        key = (variant, survey.mark, str(spec), tuple(map(kind, flat)))
-        known = self.made.setdefault(name, {})
-        traced = known.get(key)
+        key = (name, variant, structure, tuple(map(kind, flat)))
+        traced = self.made.get(key)
         if traced is None:
-            with self.lock:
-                traced = known.get(key) or self._trace(name, fn, flat, spec, survey)
-                known[key] = traced
-        return traced(flat, survey.tensors)
+            with self.graphs.lock:
+                traced = self.made.get(key) or self._trace(name, fn, flat, structure)
+                self.made[key] = traced
+        return traced(flat, self.survey.tensors), traced.structure
 
-    def _trace(self, name: str, fn: Callable[..., Tree], flat: list[Tensor], spec: TreeSpec, survey: Survey) -> Traced:
-        if len(self.made[name]) == self.limit:
+    def _trace(self, name: str, fn: Callable[..., Any], flat: list[Tensor], structure: Structure) -> Traced:
+        graphs = self.graphs
+        of_this_name = [key for known in graphs.made.values() for key in known if isinstance(key, tuple)]
+        if sum(key[0] == name for key in of_this_name) >= graphs.limit:
             raise CaptureError(
-                f"{name} was traced {self.limit} times and would have to be again: shapes, or something that the "
+                f"{name} was traced {graphs.limit} times and would have to be again: shapes, or something that the "
                 "model, loss or rule read, change from call to call"
             )
-        self.announce(f"compiling {name} …")
-        traced = Traced(fn, flat, spec, survey.tensors, self.compiler)
-        self.held.append(survey)
-        self.announce(f"compiled {name} in {traced.seconds:.0f} s")
+        graphs.announce(f"compiling {name} …")
+        traced = Traced(fn, flat, structure, self.survey.tensors, graphs.compiler)
+        graphs.held.append(self.survey)
+        graphs.announce(f"compiled {name} in {traced.seconds:.0f} s")
         return traced

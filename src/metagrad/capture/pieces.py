@@ -1,17 +1,16 @@
 """The three derivatives of an inner loop as compiled graphs: each traced once, whatever the number of inner steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch._C import _functorch as functorch  # pyright: ignore
 from torch.func import vmap
-from torch.utils._pytree import TreeSpec, tree_unflatten  # pyright: ignore[reportPrivateUsage]
 
-from metagrad.capture.graphs import Graphs
-from metagrad.capture.survey import Survey
-from metagrad.capture.trace import flatten
+from metagrad.capture.graphs import Known
+from metagrad.capture.trace import Structure, flatten, unflatten
 from metagrad.inner.derivatives import Derivatives, Outer
 from metagrad.tasks.task import Batch
 from metagrad.tree import Tree
@@ -23,13 +22,11 @@ class CapturedDerivatives:
 
     Args:
         derivatives: what is traced.
-        graphs: where traces are kept.
-        survey: of `derivatives`, at the time of this meta-gradient.
+        known: traces that may be replayed, by a survey of `derivatives` at the time of this meta-gradient.
     """
 
     derivatives: Derivatives
-    graphs: Graphs = field(repr=False)
-    survey: Survey = field(repr=False)
+    known: Known = field(repr=False)
 
     def gradient(self, adapted: Tree, meta: Tree, support: Batch) -> tuple[Tree, Tensor]:
         """As the one that is traced."""
@@ -44,14 +41,21 @@ class CapturedDerivatives:
         return self._replay("the outer gradient", self.derivatives.outer, adapted, meta, query)
 
     def _replay(self, name: str, fn: Callable[..., Any], *arguments: Any) -> Any:
-        leaves, spec = flatten(arguments)
+        leaves, structure = flatten(arguments)
+        if not _mapped(leaves):
+            return unflatten(*self.known.call(name, fn, None, leaves, structure))
 
         def of_leaves(*leaves: Tensor) -> Any:
-            return fn(*cast(tuple[Any, ...], tree_unflatten(list(leaves), spec)))
+            return fn(*unflatten(leaves, structure))
 
-        piece = _Piece(name, of_leaves, (str(spec),), self.graphs, self.survey, [])
+        piece = _Piece(name, of_leaves, (structure,), self.known, [])
         outputs = cast(tuple[Tensor, ...], _Mapped.apply(piece, *leaves))
-        return tree_unflatten(list(outputs), piece.structure[-1])
+        return unflatten(outputs, piece.structure[-1])
+
+
+def _mapped(leaves: list[Tensor]) -> bool:
+    """Whether some `vmap` maps these; outside of it a piece is called without ceremony, which takes its time."""
+    return any(functorch.is_batchedtensor(leaf) for leaf in leaves)
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,9 @@ class _Piece:
 
     name: str
     fn: Callable[..., Any]
-    variant: tuple[object, ...]
-    graphs: Graphs
-    survey: Survey
-    structure: list[TreeSpec]
+    variant: tuple[Hashable, ...]
+    known: Known
+    structure: list[Structure]
 
     def mapped(self, in_dims: tuple[int | None, ...]) -> "_Piece":
         """The function with one more axis."""
@@ -71,8 +74,8 @@ class _Piece:
 
     def replay(self, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Its value, from a graph."""
-        result = self.graphs.call(self.name, self.fn, self.variant, self.survey, *leaves)
-        outputs, structure = flatten(result)
+        flat, each = flatten(leaves)
+        outputs, structure = self.known.call(self.name, self.fn, self.variant, flat, each)
         self.structure.append(structure)
         return tuple(outputs)
 

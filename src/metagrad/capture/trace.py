@@ -3,24 +3,19 @@
 import importlib
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten  # pyright: ignore[reportPrivateUsage]
 
 from metagrad.batching import RANDOM
-from metagrad.capture.formulas import Formulas
-from metagrad.tree import Tree
+from metagrad.capture.formulas import CaptureError, Formulas
 
+Structure = tuple[type, tuple[str, ...], tuple["Structure", ...]] | None
 Flat = Callable[..., Sequence[Tensor | None]]
 Compiler = Callable[[fx.GraphModule, list[Tensor]], Flat]
-
-
-class CaptureError(RuntimeError):
-    """A computation could not be traced or compiled; the cause is chained."""
 
 
 class Traced:
@@ -29,7 +24,7 @@ class Traced:
     Args:
         fn: maps trees of tensors to a tree of tensors; pure.
         flat: the leaves of its arguments, in order.
-        spec: how they make up the arguments.
+        structure: how they make up the arguments.
         tensors: further tensors that `fn` may read, such as buffers: they become inputs of the graph.
         compiler: makes a function of the leaves from the graph.
 
@@ -41,9 +36,9 @@ class Traced:
 
     def __init__(
         self,
-        fn: Callable[..., Tree],
+        fn: Callable[..., Any],
         flat: list[Tensor],
-        spec: TreeSpec,
+        structure: Structure,
         tensors: list[Tensor],
         compiler: Compiler,
     ) -> None:
@@ -51,26 +46,57 @@ class Traced:
         # Distinct objects, even where one tensor is given twice (adapted parameters that still are the start): tracer
         # and compiler tell inputs apart by identity, and would read one in place of the other ever after.
         flat = [leaf.detach() for leaf in flat]
-        graph, self._out = _graph(fn, flat, spec)
+        graph, self.structure = _graph(fn, flat, structure)
+        self._used = _drop_unused(graph)
         self._inputs = _lift(graph, tensors)
         try:
-            self._run = compiler(graph, [*flat, *self._fixed(tensors)])
+            self._run = compiler(graph, [*(flat[i] for i in self._used), *self._fixed(tensors)])
         except Exception as error:  # whatever a compiler may raise, the way out is the same: run eagerly
             raise CaptureError(f"the traced graph could not be compiled: {_first_line(error)}") from error
         self.seconds = time.perf_counter() - began
 
-    def __call__(self, flat: list[Tensor], tensors: list[Tensor]) -> Tree:
-        """Replay on other values; `tensors` in the order of those at tracing."""
-        return cast(Tree, tree_unflatten(list(self._run(*flat, *self._fixed(tensors))), self._out))
+    def __call__(self, flat: list[Tensor], tensors: list[Tensor]) -> list[Tensor]:
+        """The leaves of the result, to be put together as `structure`; `tensors` in the order of those at tracing."""
+        return cast(list[Tensor], list(self._run(*[flat[i] for i in self._used], *self._fixed(tensors))))
 
     def _fixed(self, tensors: list[Tensor]) -> list[Tensor]:
         return [tensors[source].detach() if isinstance(source, int) else source for source in self._inputs]
 
 
-def flatten(arguments: Any) -> tuple[list[Tensor], TreeSpec]:
-    """The leaves of some trees and how they are put together."""
-    leaves, spec = tree_flatten(arguments)
-    return cast(list[Tensor], leaves), spec
+def flatten(value: Any) -> tuple[list[Tensor], Structure]:
+    """The leaves of nested dicts and tuples of tensors, and how they are put together, which can be hashed.
+
+    torch's own does the same for many more containers, at five times the price: here it is paid for at every piece.
+    """
+    leaves: list[Tensor] = []
+    return leaves, _structure(value, leaves)
+
+
+def unflatten(leaves: Iterable[Tensor], structure: Structure) -> Any:
+    """What `flatten` took apart."""
+    return _built(iter(leaves), structure)
+
+
+def _structure(value: Any, leaves: list[Tensor]) -> Structure:
+    if isinstance(value, Tensor):
+        leaves.append(value)
+        return None
+    if isinstance(value, dict):
+        branches = cast(dict[str, Any], value)
+        return dict, tuple(branches), tuple([_structure(branch, leaves) for branch in branches.values()])
+    if not isinstance(value, tuple):
+        raise TypeError(f"expected tensors in nested dicts and tuples, got {type(value).__name__}")
+    return cast(type, type(value)), (), tuple([_structure(part, leaves) for part in cast(tuple[Any, ...], value)])
+
+
+def _built(leaves: Iterator[Tensor], structure: Structure) -> Any:
+    if structure is None:
+        return next(leaves)
+    kind_of, names, parts = structure
+    built = [_built(leaves, part) for part in parts]
+    if kind_of is dict:
+        return dict(zip(names, built, strict=True))
+    return tuple(built) if kind_of is tuple else kind_of(*built)
 
 
 def kind(leaf: Tensor) -> tuple[object, ...]:
@@ -93,19 +119,19 @@ def inductor_compiler(graph: fx.GraphModule, inputs: list[Tensor]) -> Flat:
         return cast(Flat, inductor.compile(graph, inputs))
 
 
-def _graph(fn: Callable[..., Tree], flat: list[Tensor], spec: TreeSpec) -> tuple[fx.GraphModule, TreeSpec]:
-    found: list[TreeSpec] = []
+def _graph(fn: Callable[..., Any], flat: list[Tensor], structure: Structure) -> tuple[fx.GraphModule, Structure]:
+    found: list[Structure] = []
 
-    def of_leaves(*leaves: Tensor) -> tuple[Any, ...]:
+    def of_leaves(*leaves: Tensor) -> tuple[Tensor, ...]:
         with Formulas():
-            result = fn(*cast(tuple[Any, ...], tree_unflatten(list(leaves), spec)))
-        outputs, out = tree_flatten(result)
+            result = fn(*unflatten(leaves, structure))
+        outputs, out = flatten(result)
         found.append(out)
         return tuple(outputs)
 
     try:
         graph = make_fx(of_leaves)(*flat)
-    except (ValueError, TypeError):  # our own sentences about the user's model, or theirs
+    except (ValueError, TypeError, CaptureError):  # our own sentences about the user's model, or theirs
         raise
     except Exception as error:  # tracing executes the user's code under torch's tracer: anything can come up
         raise CaptureError(f"it could not be traced: {_first_line(error)}") from error
@@ -113,6 +139,16 @@ def _graph(fn: Callable[..., Tree], flat: list[Tensor], spec: TreeSpec) -> tuple
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
             raise ValueError(RANDOM)
     return graph, found[-1]
+
+
+def _drop_unused(graph: fx.GraphModule) -> list[int]:
+    """Remove the inputs that nothing reads; the positions of the others. One is kept in any case."""
+    places = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    used = [i for i, node in enumerate(places) if node.users] or [0]
+    for i, node in enumerate(places):
+        if i not in used:
+            graph.graph.erase_node(node)
+    return used
 
 
 def _lift(graph: fx.GraphModule, tensors: list[Tensor]) -> list[int | Tensor]:

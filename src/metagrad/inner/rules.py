@@ -56,6 +56,10 @@ class SGD:
         """One descent step."""
         return {"adapted": tree.map(lambda p, g: p - self.lr * g, state["adapted"], gradient)}
 
+    def pull(self, cotangent: Tree) -> tuple[Tree, Tree]:
+        """The transpose of `step`: a cotangent u on the state after it ↦ (u, −α·u) on state and gradient."""
+        return {"adapted": cotangent}, tree.scale(cotangent, -self.lr)
+
 
 @dataclass(frozen=True)
 class Momentum:
