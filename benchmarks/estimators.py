@@ -65,19 +65,19 @@ def estimators(
     """
     contender = BY_NAME["metagrad" if capture == "off" else f"metagrad-{capture}"]
     with Team(machine, [contender.label], say) as team:
-        reference = _gradient(team.worker(REFERENCE, "float64"), problem)
+        reference = gradient_once(team.worker(REFERENCE, "float64"), problem)
         accelerator = team.worker(REFERENCE, "float64").about()["accelerator"]
         precise, timed = team.worker(BY_NAME["metagrad"], "float64"), team.worker(contender, "float32")
         # Errors do not depend on the capture mode, and without one nothing has to be compiled for each task.
         say("errors in float64")
         exact = {
-            proximal: _gradient(precise, problem, estimator="Exact()", proximal=proximal)
+            proximal: gradient_once(precise, problem, estimator="Exact()", proximal=proximal)
             for proximal in (None, PROXIMAL)
         }
         found = {"Exact()": agreement.relative_error(exact[None], reference)}
         agreement.require(found, agreement.FLOAT64, f"{problem.name}, K = {problem.steps} in float64")
         errors = {
-            c.text: agreement.relative_error(_gradient(precise, problem, **c.options), exact[c.proximal])
+            c.text: agreement.relative_error(gradient_once(precise, problem, **c.options), exact[c.proximal])
             for c in CANDIDATES
         }
         by_task = _errors_by_task(precise, problem, say)
@@ -115,7 +115,8 @@ def estimators(
     say(f"wrote {path} and {drawn}")
 
 
-def _gradient(worker: Worker, problem: Problem, **options: Any) -> Array:
+def gradient_once(worker: Worker, problem: Problem, **options: Any) -> Array:
+    """The meta-gradient of a problem in a set-up that is dropped afterwards."""
     worker.start(problem, label="once", **options)
     gradient = worker.gradient("once")
     worker.stop("once")
@@ -128,9 +129,9 @@ def _errors_by_task(worker: Worker, problem: Problem, say: Callable[[str], None]
         if t % 5 == 0:
             say(f"errors in float64: task {t + 1} of {problem.tasks}")
         alone = replace(problem, first=problem.first + t, tasks=1)
-        exact = {p: _gradient(worker, alone, estimator="Exact()", proximal=p) for p in (None, PROXIMAL)}
+        exact = {p: gradient_once(worker, alone, estimator="Exact()", proximal=p) for p in (None, PROXIMAL)}
         for c in CANDIDATES:
-            error = agreement.relative_error(_gradient(worker, alone, **c.options), exact[c.proximal])
+            error = agreement.relative_error(gradient_once(worker, alone, **c.options), exact[c.proximal])
             found[c.text].append(error)
     return found
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from benchmarks import agreement, report
 from benchmarks.contenders import BY_NAME
-from benchmarks.problems import Array, Problem
+from benchmarks.estimators import gradient_once
+from benchmarks.problems import Problem
 from benchmarks.workers import Machine, Worker
 
 ESTIMATORS = ("Exact()", "Binomial(order=2)", "FirstOrder()")
@@ -28,10 +29,10 @@ def precision(problems: Sequence[Problem], machine: Machine, *, out: Path, say: 
         for problem in problems:
             for estimator in ESTIMATORS:
                 say(f"{problem.name}: {estimator}")
-                exact = _gradient(precise, problem, estimator=estimator)
+                exact = gradient_once(precise, problem, estimator=estimator)
                 errors = {
                     name: agreement.relative_error(
-                        _gradient(rounded, problem, estimator=estimator, precision=name), exact
+                        gradient_once(rounded, problem, estimator=estimator, precision=name), exact
                     )
                     for name in names
                 }
@@ -46,10 +47,3 @@ def precision(problems: Sequence[Problem], machine: Machine, *, out: Path, say: 
         out / "precision.json", {**report.surroundings(machine, accelerator), "problems": described, "rows": rows}
     )
     say(f"wrote {out / 'precision.json'}")
-
-
-def _gradient(worker: Worker, problem: Problem, **options: Any) -> Array:
-    worker.start(problem, label="once", **options)
-    gradient = worker.gradient("once")
-    worker.stop("once")
-    return gradient
