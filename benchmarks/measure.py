@@ -1,4 +1,4 @@
-"""Agree, then time in turns: one run of each contender per round, so that whatever drifts hits all alike."""
+"""Agree, then time in turns: one burst of each contender per round, so that whatever drifts hits all alike."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ class Timed:
 
     Attributes:
         label: the contender.
-        samples: seconds of each timed run.
+        samples: seconds of a run, one mean for each burst.
         setup_seconds: making the model and the tasks.
         first_seconds: the first run, with whatever is compiled on the way.
         error64: relative error of its meta-gradient in float64.

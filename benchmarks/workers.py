@@ -89,7 +89,7 @@ class Worker:
         return np.frombuffer(base64.b64decode(self._ask("gradient", label=label)), dtype=np.float64)
 
     def time(self, label: str = "") -> float:
-        """Seconds of one run."""
+        """Seconds of one run, the mean of a burst."""
         return self._ask("time", label=label)
 
     def memory(self, label: str = "") -> dict[str, int | None]:

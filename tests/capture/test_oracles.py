@@ -56,7 +56,7 @@ def test_exact_in_every_way(model_name, rule_name, learner_name):
 
 
 @pytest.mark.slow
-@ways("whole", "pieces", "pieces-streams")
+@ways("whole", "pieces-streams")
 @pytest.mark.parametrize(("rule_name", "learner_name"), [("sgd", "whole"), ("rates-per-element", "proximal-part")])
 @pytest.mark.parametrize("model_name", LARGE)
 @pytest.mark.usefixtures("_captured")
@@ -101,7 +101,7 @@ def test_first_order(network):
 
 
 @pytest.mark.slow
-@ways("whole", "pieces", "pieces-streams")
+@ways("whole", "pieces-streams")
 @pytest.mark.parametrize("rule_name", ["momentum", "rates-per-element"])
 @pytest.mark.parametrize("options", test_traps.LEARNERS[1:3], ids=str)
 @pytest.mark.usefixtures("_captured")
