@@ -48,7 +48,7 @@ def test_exact_under_every_rule_and_learner(rule_name, learner_name):
 
 @ways(*WAYS_TO_RUN)
 @pytest.mark.parametrize("learner_name", rows(["part", "proximal"], ["part"]))
-@pytest.mark.parametrize("rule_name", rows(["nesterov", "rates-per-tensor"], ["rates-per-tensor"]))
+@pytest.mark.parametrize("rule_name", ["rates-per-tensor"])
 @pytest.mark.parametrize("model_name", rows(SMALL, ["mlp"]))
 @pytest.mark.usefixtures("_captured")
 def test_exact_in_every_way(model_name, rule_name, learner_name):
@@ -57,7 +57,7 @@ def test_exact_in_every_way(model_name, rule_name, learner_name):
 
 @pytest.mark.slow
 @ways("whole", "pieces-streams")
-@pytest.mark.parametrize(("rule_name", "learner_name"), [("sgd", "whole"), ("rates-per-element", "proximal-part")])
+@pytest.mark.parametrize(("rule_name", "learner_name"), [("rates-per-element", "proximal-part")])
 @pytest.mark.parametrize("model_name", LARGE)
 @pytest.mark.usefixtures("_captured")
 def test_exact_on_every_model(model_name, rule_name, learner_name):
