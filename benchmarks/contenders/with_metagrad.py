@@ -5,6 +5,7 @@ from typing import Any
 from benchmarks.contenders.base import Setup
 from benchmarks.contenders.on_torch import OnTorch
 from metagrad import SGD, MetaLearner
+from metagrad.capture import keep_freed_memory
 from metagrad.experiments.expression import ESTIMATORS, parse
 
 
@@ -14,6 +15,8 @@ class WithMetagrad(OnTorch):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         given: dict[str, Any] = {name: value for name, value in setup.options.items() if value is not None}
+        if given.get("capture", "off") != "off":
+            keep_freed_memory()  # as the documentation advises for training
         estimator = parse(given.pop("estimator", "Exact()"), ESTIMATORS)
         self.learner = MetaLearner(
             self.model, self.loss, SGD(setup.problem.lr), setup.problem.steps, estimator, **given

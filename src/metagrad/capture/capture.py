@@ -4,8 +4,6 @@ import logging
 import warnings
 from typing import Any, Literal, get_args
 
-import torch
-
 from metagrad import checks, tree
 from metagrad.batching import MetaGradient, meta_gradient
 from metagrad.capture.cuda import cuda_graph_compiler
@@ -36,8 +34,8 @@ class Capture:
         mode: "whole" makes one graph of the meta-gradient; "pieces" one of each of inner gradient, curvature product
             and outer gradient, whatever the number of inner steps; "auto" takes "whole" on CUDA and for small networks
             without convolutions, and "pieces" for all others; "off" evaluates as written.
-        streams: threads that work on tasks at once in "pieces"; None takes as many as torch has for convolutions on a
-            CPU, and 1 elsewhere.
+        streams: threads that work on tasks at once in "pieces", each with a single thread of torch; None for 1, which
+            leaves all of torch's threads to each operation and needs the memory of one task.
         announce: told, in sentences, what was chosen and when something is compiled; the log of this package by
             default.
         compiler: makes a function of a traced graph; None for TorchInductor, and CUDA graphs for "whole" on CUDA.
@@ -55,7 +53,7 @@ class Capture:
         if mode not in MODES:
             raise ValueError(f"capture must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
         if streams is not None:
-            checks.integer("streams (None for as many as pay off)", streams, least=1)
+            checks.integer("streams (None for one)", streams, least=1)
         self.mode: Mode = mode
         self.announce = announce or logging.getLogger("metagrad.capture").info
         self._streams = streams
@@ -74,11 +72,10 @@ class Capture:
         if mode == "off":
             return meta_gradient(loop, estimator, meta, tasks, task_chunk)
         convolutions = _has_convolutions(meta) and tree.leaves(meta)[0].device.type == "cpu"
-        streams = self._streams or (torch.get_num_threads() if convolutions and mode == "pieces" else 1)
         if convolutions and mode == "pieces" and task_chunk is None:
             task_chunk = 1  # with weights of their own, tasks side by side would be slow grouped convolutions
         try:
-            execution = self._execution(mode, streams, convolutions, meta)
+            execution = self._execution(mode, self._streams or 1, convolutions, meta)
             return meta_gradient(loop, estimator, meta, tasks, task_chunk, execution)
         except CaptureError as error:
             # First, so that what fails as written too, such as data that the model cannot take, is that error alone.

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from metagrad.capture.convolution import Geometry, convolve
+
 
 class CaptureError(RuntimeError):
     """A computation could not be traced or compiled; the cause is in the message, or chained."""
@@ -19,7 +21,7 @@ _HIDDEN = frozenset({torch.Tensor.tolist, torch.Tensor.numpy, _DATA})
 
 
 class Formulas(TorchFunctionMode):
-    """While active, max-pooling with windows that do not overlap is spelled out, and values cannot be read unseen."""
+    """While active, max-pooling of tiles and convolutions are computed our way, and values cannot be read unseen."""
 
     def __torch_function__(
         self,
@@ -28,14 +30,38 @@ class Formulas(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Replace `max_pool2d` on the CPU where it can be: torch's, and `F`'s, which hides torch's from a mode."""
+        """Replace `conv2d` and `max_pool2d` on the CPU where it can be; `F`'s pooling hides torch's from a mode."""
         kwargs = kwargs or {}
         if func in _HIDDEN:
             name = "data" if func == _DATA else func.__name__
             raise CaptureError(f"it reads the values of a tensor with .{name}, which a trace cannot follow")
         if func is torch.max_pool2d or (func is F.max_pool2d and not kwargs.get("return_indices")):
             return _max_pool2d(*args, **{name: value for name, value in kwargs.items() if name != "return_indices"})
+        if func is torch.conv2d:
+            return _conv2d(*args, **kwargs)
         return func(*args, **kwargs)
+
+
+def _conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | tuple[int, ...] | list[int] = 1,
+    padding: str | int | tuple[int, ...] | list[int] = 0,
+    dilation: int | tuple[int, ...] | list[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    if (
+        isinstance(padding, str)
+        or input.ndim != 4
+        or groups != 1
+        or _pair(dilation) != (1, 1)
+        or input.device.type != "cpu"
+    ):
+        return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)  # pyright: ignore
+    image, kernel = (input.shape[2], input.shape[3]), (weight.shape[2], weight.shape[3])
+    outputs = convolve(input, weight, Geometry(image, kernel, _pair(stride), _pair(padding)))
+    return outputs if bias is None else outputs + bias.view(-1, 1, 1)
 
 
 def _max_pool2d(

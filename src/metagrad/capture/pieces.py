@@ -9,6 +9,7 @@ from torch import Tensor
 from torch._C import _functorch as functorch  # pyright: ignore
 from torch.func import vmap
 
+from metagrad import tree
 from metagrad.capture.graphs import Known
 from metagrad.capture.trace import Structure, flatten, unflatten
 from metagrad.inner.derivatives import Derivatives, Outer
@@ -30,15 +31,30 @@ class CapturedDerivatives:
 
     def gradient(self, adapted: Tree, meta: Tree, support: Batch) -> tuple[Tree, Tensor]:
         """As the one that is traced."""
-        return self._replay("the inner gradient", self.derivatives.gradient, adapted, meta, support)
+
+        def gradient(adapted: Tree, meta: Tree, support: Batch) -> tuple[Tree, Tensor]:
+            slope, loss = self.derivatives.gradient(adapted, meta, support)
+            return _lying_as(slope, adapted), loss
+
+        return self._replay("the inner gradient", gradient, adapted, meta, support)
 
     def product(self, adapted: Tree, meta: Tree, support: Batch, direction: Tree) -> tuple[Tree, Tree]:
         """As the one that is traced."""
-        return self._replay("the curvature product", self.derivatives.product, adapted, meta, support, direction)
+
+        def product(adapted: Tree, meta: Tree, support: Batch, direction: Tree) -> tuple[Tree, Tree]:
+            curved, mixed = self.derivatives.product(adapted, meta, support, direction)
+            return _lying_as(curved, adapted), mixed
+
+        return self._replay("the curvature product", product, adapted, meta, support, direction)
 
     def outer(self, adapted: Tree, meta: Tree, query: Batch) -> Outer:
         """As the one that is traced."""
-        return self._replay("the outer gradient", self.derivatives.outer, adapted, meta, query)
+
+        def outer(adapted: Tree, meta: Tree, query: Batch) -> Outer:
+            found = self.derivatives.outer(adapted, meta, query)
+            return found._replace(adapted=_lying_as(found.adapted, adapted))
+
+        return self._replay("the outer gradient", outer, adapted, meta, query)
 
     def _replay(self, name: str, fn: Callable[..., Any], *arguments: Any) -> Any:
         leaves, structure = flatten(arguments)
@@ -51,6 +67,18 @@ class CapturedDerivatives:
         piece = _Piece(name, of_leaves, (structure,), self.known, [])
         outputs = cast(tuple[Tensor, ...], _Mapped.apply(piece, *leaves))
         return unflatten(outputs, piece.structure[-1])
+
+
+def _lying_as(result: Tree, adapted: Tree) -> Tree:
+    """With the strides of what it is a cotangent of: it becomes an input of another piece, which knows one layout."""
+    return tree.map(_in_format_of, result, adapted)
+
+
+def _in_format_of(leaf: Tensor, parameter: Tensor) -> Tensor:
+    if functorch.is_batchedtensor(leaf) or functorch.is_batchedtensor(parameter):
+        return leaf
+    # Not `contiguous`, which leaves the strides of axes of length one as they are; they too tell graphs apart.
+    return leaf.new_empty_strided(leaf.shape, parameter.stride()).copy_(leaf)
 
 
 def _mapped(leaves: list[Tensor]) -> bool:

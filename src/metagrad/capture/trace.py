@@ -3,7 +3,8 @@
 import importlib
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -113,10 +114,30 @@ def inductor_compiler(graph: fx.GraphModule, inputs: list[Tensor]) -> Flat:
     # Imported here: it takes a second, which those who never compile should not wait for.
     inductor = importlib.import_module("torch._inductor")
     config = importlib.import_module("torch._inductor.config")
-    with config.patch({"cpp.threads": torch.get_num_threads()}), warnings.catch_warnings():
+    with config.patch({"cpp.threads": torch.get_num_threads()}), _unlocked_kernels(), warnings.catch_warnings():
         # torch's compiler still uses what torch deprecates; that is nothing to tell those who treat warnings as errors.
         warnings.simplefilter("ignore", DeprecationWarning)
         return cast(Flat, inductor.compile(graph, inputs))
+
+
+# How Inductor's bindings call a kernel: with Python's lock held, for no kernel needs it, so that threads which replay
+# graphs would wait for one another. The arguments are read with the lock, then it is let go.
+_LOCKED = "kernel({}); Py_RETURN_NONE;"
+_UNLOCKED = "[](auto... given) {{ Py_BEGIN_ALLOW_THREADS kernel(given...); Py_END_ALLOW_THREADS }}({}); Py_RETURN_NONE;"
+
+
+@contextmanager
+def _unlocked_kernels() -> Generator[None]:
+    """Have kernels that are compiled for a CPU run without Python's lock, where this torch can be told so."""
+    bindings = importlib.import_module("torch._inductor.codecache").CppPythonBindingsCodeCache
+    if getattr(bindings, "call_entry_function", None) != _LOCKED:
+        yield
+        return
+    bindings.call_entry_function = _UNLOCKED
+    try:
+        yield
+    finally:
+        bindings.call_entry_function = _LOCKED
 
 
 def _graph(fn: Callable[..., Any], flat: list[Tensor], structure: Structure) -> tuple[fx.GraphModule, Structure]:

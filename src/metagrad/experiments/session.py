@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from metagrad.capture import keep_freed_memory
 from metagrad.experiments.config import Experiment, build, build_learner
 from metagrad.experiments.problems import Sources
 from metagrad.learner import MetaLearner, NonFiniteError
@@ -32,6 +33,8 @@ def start(config: Experiment, path: Path, reporter: Reporter) -> None:
     if config.machine.capture == "auto" and config.meta_steps < CAPTURE_PAYS_FROM:
         config = replace(config, machine=replace(config.machine, capture="off"))
     learner, sources = build(config)
+    if config.machine.capture != "off":
+        keep_freed_memory()
     trainer = _trainer(config, learner, sources, reporter)
     _rehearse(config, sources)
     writer = RunWriter.create(path, config.to_json(), trainer.state(), trainer.learner.state_dict())
@@ -58,6 +61,8 @@ def resume(path: Path, reporter: Reporter, data: str | None, meta_steps: int | N
             raise ValueError("a cosine schedule fixes the length of a run: start a new one for other meta_steps")
         config = replace(config, meta_steps=meta_steps)
     apply_threads(config)
+    if config.machine.capture != "off":
+        keep_freed_memory()
     trainer = _trainer(config, *build(config), reporter)
     writer, saved = RunWriter.resume(path)
     with writer:
