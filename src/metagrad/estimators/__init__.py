@@ -2,11 +2,14 @@
 
 from metagrad.estimators.base import Adjoint, Chain, Cost, Episode, Estimate, Estimator, Pulled
 from metagrad.estimators.binomial import Binomial
+from metagrad.estimators.bounds import error_bound
+from metagrad.estimators.curvature_range import CurvatureRange
 from metagrad.estimators.exact import Exact, FirstOrder
 from metagrad.estimators.finite_difference import FiniteDifference
 from metagrad.estimators.implicit import ConjugateGradient, Implicit, Neumann
 from metagrad.estimators.reptile import Reptile
 from metagrad.estimators.split import Hybrid, Split, Truncated
+from metagrad.estimators.theorems import theorem_3_6, theorem_3_8, theorem_3_10
 
 __all__ = [
     "Adjoint",
@@ -14,6 +17,7 @@ __all__ = [
     "Chain",
     "ConjugateGradient",
     "Cost",
+    "CurvatureRange",
     "Episode",
     "Estimate",
     "Estimator",
@@ -27,4 +31,8 @@ __all__ = [
     "Reptile",
     "Split",
     "Truncated",
+    "error_bound",
+    "theorem_3_6",
+    "theorem_3_8",
+    "theorem_3_10",
 ]
