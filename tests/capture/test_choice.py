@@ -1,14 +1,17 @@
 """Arguments, the choice of "auto", announcements, copies, and the memory layout of what comes back."""
 
 import copy
+import importlib
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
 
 from cases import LOSS, Counting, captured, make_conv, make_mlp, make_tasks
-from metagrad import SGD, Batch, Exact, FirstOrder, MetaLearner, Task, tree
+from metagrad import SGD, Batch, Binomial, Exact, FirstOrder, MetaLearner, SquareRoot, Task, Truncated, tree
 from metagrad.capture import MODES, Capture
+from metagrad.inner.curvature import forward_over_reverse
 from metagrad.models import MLP, Conv4
 
 TASKS = make_tasks((4,), tasks=1)
@@ -125,3 +128,33 @@ def test_pieces_hold_images_channels_last():
     learner.meta_gradient(Task(batch, batch))
     assert set(seen) >= {(2 * 256, 1, 32, 2)}
     assert counting.graphs
+
+
+@pytest.mark.parametrize(
+    ("estimator", "options", "expected"),
+    [
+        (Exact(), {}, 3),
+        (Truncated(2), {}, 2),
+        (Truncated(5), {}, 3),
+        (Binomial(2), {}, 0),
+        (Exact(), {"reuse": 1}, 1),
+        (Exact(), {"trajectory": SquareRoot()}, 0),
+        (Exact(), {"curvature": forward_over_reverse}, 0),
+    ],
+)
+def test_a_whole_small_network_reuses_gradients_that_meet_one_product(estimator, options, expected, monkeypatch):
+    """Numbers are those of the oracles; here is what was asked for, and that what users chose stays."""
+    seen = []
+
+    def recorded(loop, *rest):
+        seen.append(loop.reuse)
+        return original(loop, *rest)
+
+    capture_module = importlib.import_module("metagrad.capture.capture")
+    original = capture_module.meta_gradient
+    monkeypatch.setattr(capture_module, "meta_gradient", recorded)
+    learner = MetaLearner(make_mlp().double(), LOSS, SGD(0.3), 3, estimator)
+    learner.loop = replace(learner.loop, **options)
+    learner.capture = Capture("whole", compiler=Counting())
+    learner.meta_gradient(make_tasks((4,), tasks=2))
+    assert seen == [expected]

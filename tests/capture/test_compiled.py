@@ -46,3 +46,5 @@ def test_conv4_with_max_pooling_in_pieces_on_two_streams():
     learner = MetaLearner(make_conv().double(), LOSS, SGD(0.3), 3, Binomial(2), task_chunk=1, link_chunk=1)
     learner.capture = Capture("pieces", 2, announce=said.append)
     replays(learner, (1, 16, 16), said)
+    # One graph each: what one piece returns must not differ in its strides from what another was compiled for.
+    assert len([message for message in said if message.startswith("compiled")]) == 3

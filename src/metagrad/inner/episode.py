@@ -169,11 +169,26 @@ class TaskEpisode:
         if not tree.leaves(cotangent):
             return {}
 
+        initial = self._loop.learner.initial(self._meta)
+        handed_on = self._handed_on(initial, cotangent)
+        if handed_on is not None:
+            return handed_on
+
         def first_state(part: Tree) -> State:
             return self._loop.initial_state(tree.overlay(self._meta, part))
 
-        state, pull = vjp(first_state, self._loop.learner.initial(self._meta))[:2]
+        state, pull = vjp(first_state, initial)[:2]
         return cast(Tree, pull(tree.fill(cotangent, cast(Tree, state)))[0])
+
+    def _handed_on(self, initial: Tree, cotangent: Tree) -> Tree | None:
+        """The cotangent where the first state consists of meta-parameters as they are: nothing to differentiate."""
+        first = cast(Tree, self._first)
+        cotangents = tree.leaves(tree.fill(cotangent, first))
+        by_leaf = {id(leaf): part for leaf, part in zip(tree.leaves(first), cotangents, strict=True)}
+        wanted = [id(leaf) for leaf in tree.leaves(initial)]
+        if sorted(wanted) != sorted(by_leaf) or len(by_leaf) != len(cotangents):
+            return None
+        return tree.map(lambda leaf: by_leaf[id(leaf)], initial)
 
     def displacement(self) -> Tree:
         """First state minus last state: adapted parameters only."""
