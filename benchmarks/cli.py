@@ -138,7 +138,7 @@ def _contenders(command: Parser) -> None:
     words = f"default: {' '.join(USUAL)}, less what is not installed"
     command.add_argument("--contenders", nargs="+", choices=list(BY_NAME), help=words)
     command.add_argument("--task-chunk", type=_count, help="metagrad: tasks side by side (default: its own)")
-    command.add_argument("--streams", type=_count, help="metagrad: threads that work on tasks at once (default: 1)")
+    command.add_argument("--streams", type=_count, help="metagrad: threads that take tasks at once (default: its own)")
 
 
 def _common(command: Parser) -> None:

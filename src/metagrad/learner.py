@@ -60,7 +60,7 @@ class MetaLearner(nn.Module):
             that many graphs; saves a gradient a product.
         capture: "off" evaluates as written; "auto", "whole" or "pieces" trace and compile at the first call, for half a
             minute, and replay from then on: see `metagrad.capture.Capture`.
-        streams: threads that work on tasks at once under "pieces"; None for 1.
+        streams: threads that work on tasks at once under "pieces"; None as many as pay off.
         precision: "float32"; "tf32" on CUDA; or "bf16", which rounds the factors of matrix products and convolutions.
             Parameters, states, losses and sums stay in float32.
 

@@ -26,7 +26,7 @@ def flat(result):
     [
         ({"mode": "graph"}, r"capture must be one of 'auto', 'off', 'pieces', 'whole', got 'graph'"),
         ({"mode": True}, r"capture must be one of .*, got True"),
-        ({"mode": "pieces", "streams": 0}, r"streams \(None for one\) must be .* 1.* got 0"),
+        ({"mode": "pieces", "streams": 0}, r"streams \(None for as many as pay off\) must be .* 1.* got 0"),
         ({"mode": "pieces", "streams": 1.5}, r"streams .* must be an integer, got 1\.5"),
     ],
 )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.memory_format, Enum)
+_SIMPLE = frozenset({bool, int, str, type(None)})
 # State of `nn.Module` that cannot change what a module computes, or is walked by name below.
 _PASSIVE = frozenset({"_non_persistent_buffers_set", "_state_dict_hooks", "_load_state_dict_pre_hooks"})
 _LIBRARIES = ("torch.", "metagrad.")
@@ -68,6 +69,9 @@ class _Walk:
         self._met: dict[int, int] = {}
 
     def mark(self, value: object) -> Hashable:
+        kind = type(value)
+        if kind in _SIMPLE:  # most of what there is; a survey is made at each call
+            return kind, value
         if isinstance(value, _PLAIN):
             # NaN differs from itself; its spelling does not.
             return type(value), repr(value) if isinstance(value, float) else value

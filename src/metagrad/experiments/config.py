@@ -105,7 +105,9 @@ class Machine:
             "help": "compile the meta-gradient: whole, in pieces, not at all, or auto where a run is long enough"
         },
     )
-    streams: int | None = field(default=None, metadata={"help": "threads that work on tasks at once, none for one"})
+    streams: int | None = field(
+        default=None, metadata={"help": "threads that take tasks at once, none for as many as pay"}
+    )
     precision: Precision = field(default="float32", metadata={"help": "arithmetic of the model's products"})
 
     def __post_init__(self) -> None:
