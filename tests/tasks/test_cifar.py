@@ -78,7 +78,10 @@ def without(members, member, key):
 
 
 REFUSED = {
-    "nothing there": (lambda d: None, "holds neither cifar-100-python.tar.gz, nor a folder cifar-100-python"),
+    "nothing there": (
+        lambda d: None,
+        "holds no CIFAR-FS, directly or in a folder cifar-fs or cifarfs or cifar100: neither CIFAR_FS_train.pickle",
+    ),
     "no directory": (lambda d: d.rmdir(), "there is no directory"),
     "archive cut in half": (
         lambda d: cut(write_archive(d, batches(pixels())), "cifar-100-python.tar.gz", 0.5),

@@ -13,22 +13,36 @@ from metagrad import checks
 from metagrad.experiments.problem import Measure, Sources, data_directory
 from metagrad.models import Conv4, accuracy
 from metagrad.tasks.cifar import load_cifar_fs, load_fc100
+from metagrad.tasks.folder import load_folder
 from metagrad.tasks.images import ImageEpisodes
+from metagrad.tasks.mini_imagenet import load_mini_imagenet
 from metagrad.tasks.pools import MetaSplit
+from metagrad.tasks.tiered_imagenet import load_tiered_imagenet
 
-Dataset = Literal["cifar-fs", "fc100"]
+Dataset = Literal["mini-imagenet", "tiered-imagenet", "cifar-fs", "fc100", "folder"]
 
 
 class _Kind(NamedTuple):
     title: str
     files: str  # that the directory should hold
-    load: Callable[[Path], MetaSplit]
+    load: Callable[[Path, int], MetaSplit]  # of a directory, and the size of the images
 
 
-_CIFAR_FILES = "cifar-100-python.tar.gz (www.cs.toronto.edu/~kriz/cifar.html)"
+_CIFAR_FILES = "cifar-100-python.tar.gz (www.cs.toronto.edu/~kriz/cifar.html), or another form that docs/data.md lists"
 _KINDS: Mapping[str, _Kind] = {
-    "cifar-fs": _Kind("CIFAR-FS", _CIFAR_FILES, load_cifar_fs),
-    "fc100": _Kind("FC100", _CIFAR_FILES, load_fc100),
+    "mini-imagenet": _Kind(
+        "miniImageNet",
+        "mini-imagenet-cache-train.pkl, -val.pkl and -test.pkl, or another form that docs/data.md lists",
+        lambda directory, _: load_mini_imagenet(directory),
+    ),
+    "tiered-imagenet": _Kind(
+        "tieredImageNet",
+        "train_images_png.pkl, train_labels.pkl and those of val and test, or another form that docs/data.md lists",
+        lambda directory, _: load_tiered_imagenet(directory),
+    ),
+    "cifar-fs": _Kind("CIFAR-FS", _CIFAR_FILES, lambda directory, _: load_cifar_fs(directory)),
+    "fc100": _Kind("FC100", _CIFAR_FILES, lambda directory, _: load_fc100(directory)),
+    "folder": _Kind("a folder of images", "folders train, val and test of class folders", load_folder),
 }
 
 
@@ -82,7 +96,7 @@ class ImageClassification:
     def sources(self, device: torch.device) -> Sources:
         """Episodes from three pools without a common class; images stay on the disk and go to `device` when drawn."""
         kind = _KINDS[self.dataset]
-        pools = kind.load(data_directory(self.data, kind.title, kind.files))
+        pools = kind.load(data_directory(self.data, kind.title, kind.files), self.size)
         shape = pools.train.image_shape
         if shape != (3, self.size, self.size):
             raise ValueError(f"{kind.title} has images {list(shape)}, so problem.size cannot be {self.size}")

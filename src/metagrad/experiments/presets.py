@@ -6,8 +6,7 @@ from typing import Any
 
 from metagrad.estimators import Binomial
 from metagrad.experiments.config import Experiment, Machine, Optimizer, Testing, Validation
-from metagrad.experiments.image_problem import Dataset, ImageClassification
-from metagrad.experiments.mnist1d_problem import Mnist1dClassification
+from metagrad.experiments.image_presets import IMAGE_PRESETS
 from metagrad.experiments.problems import OmniglotClassification, SinusoidRegression
 from metagrad.inner.rules import SGD
 
@@ -52,20 +51,25 @@ def sinusoid() -> Experiment:
 
 def omniglot_5way1shot() -> Experiment:
     """Omniglot, 5 characters with one drawing each; under half an hour of 2 CPU cores."""
-    return _omniglot(ways=5, queries=15, meta_steps=2000)
+    return _omniglot(ways=5, shots=1, queries=15, meta_steps=2000)
+
+
+def omniglot_5way5shot() -> Experiment:
+    """Omniglot, 5 characters with five drawings each; under an hour of 2 CPU cores."""
+    return _omniglot(ways=5, shots=5, queries=15, meta_steps=2000)
 
 
 def omniglot_20way1shot() -> Experiment:
     """Omniglot, 20 characters with one drawing each: hard enough to tell estimators apart."""
-    return _omniglot(ways=20, queries=5, meta_steps=5000)
+    return _omniglot(ways=20, shots=1, queries=5, meta_steps=5000)
 
 
-def _omniglot(ways: int, queries: int, meta_steps: int) -> Experiment:
+def _omniglot(ways: int, shots: int, queries: int, meta_steps: int) -> Experiment:
     return Experiment(
         problem=OmniglotClassification(
             data=None,
             ways=ways,
-            shots=1,
+            shots=shots,
             queries=queries,
             test_queries=15,
             filters=32,
@@ -91,103 +95,16 @@ def _omniglot(ways: int, queries: int, meta_steps: int) -> Experiment:
     )
 
 
-def cifar_fs_5way1shot() -> Experiment:
-    """CIFAR-FS, 5 classes of CIFAR-100 with one 32×32 image each."""
-    return _cifar("cifar-fs", shots=1)
-
-
-def cifar_fs_5way5shot() -> Experiment:
-    """CIFAR-FS, 5 classes of CIFAR-100 with five 32×32 images each."""
-    return _cifar("cifar-fs", shots=5)
-
-
-def fc100_5way1shot() -> Experiment:
-    """FC100, 5 classes of CIFAR-100 with one 32×32 image each, from other superclasses than in training."""
-    return _cifar("fc100", shots=1)
-
-
-def fc100_5way5shot() -> Experiment:
-    """FC100, 5 classes of CIFAR-100 with five 32×32 images each, from other superclasses than in training."""
-    return _cifar("fc100", shots=5)
-
-
-def _cifar(dataset: Dataset, shots: int) -> Experiment:
-    """Our choice throughout, but for the statistics of the colours, which are those of MetaOptNet (Lee et al. 2019)."""
-    return Experiment(
-        problem=ImageClassification(
-            dataset=dataset,
-            data=None,
-            ways=5,
-            shots=shots,
-            queries=15,
-            test_queries=15,
-            size=32,
-            mean=(0.5074, 0.4867, 0.4411),
-            std=(0.2675, 0.2566, 0.2763),
-            filters=32,
-            pooling="max",
-        ),
-        rule=SGD(lr=0.05),
-        num_steps=5,
-        estimator=Binomial(order=3),
-        adapts=(),
-        proximal=None,
-        meta_steps=5000,
-        meta_batch=4,
-        seed=0,
-        checkpoint_every=100,
-        optimizer=Optimizer(name="adam", lr=3e-3, momentum=0.9, clip=1.0, schedule="cosine"),
-        validation=Validation(every=500, tasks=100, seed=1),
-        test=Testing(tasks=600, steps=10, seed=2),
-        machine=Machine(
-            device="auto", dtype="float32", threads=None, task_chunk=None, evaluation_chunk=10, capture="auto"
-        ),
-    )
-
-
-def mnist1d_5way1shot() -> Experiment:
-    """MNIST-1D, 5 of ten digits with one signal of 40 points each; needs no files and minutes of one CPU."""
-    return _mnist1d(shots=1)
-
-
-def mnist1d_5way5shot() -> Experiment:
-    """MNIST-1D, 5 of ten digits with five signals of 40 points each; needs no files and minutes of one CPU."""
-    return _mnist1d(shots=5)
-
-
-def _mnist1d(shots: int) -> Experiment:
-    """Our choice throughout, but for the signals."""
-    return Experiment(
-        problem=Mnist1dClassification(
-            data_seed=42, ways=5, shots=shots, queries=15, test_queries=15, hidden=(100, 100)
-        ),
-        rule=SGD(lr=0.1),
-        num_steps=5,
-        estimator=Binomial(order=3),
-        adapts=(),
-        proximal=None,
-        meta_steps=3000,
-        meta_batch=8,
-        seed=0,
-        checkpoint_every=250,
-        optimizer=Optimizer(name="adam", lr=1e-3, momentum=0.9, clip=1.0, schedule="cosine"),
-        validation=Validation(every=500, tasks=200, seed=1),
-        test=Testing(tasks=600, steps=10, seed=2),
-        machine=Machine(
-            device="auto", dtype="float32", threads=1, task_chunk=None, evaluation_chunk=100, capture="auto"
-        ),
-    )
-
-
 PRESETS: Mapping[str, Callable[[], Experiment]] = {
     "sinusoid": sinusoid,
-    "omniglot-5way1shot": omniglot_5way1shot,
-    "omniglot-20way1shot": omniglot_20way1shot,
-    "cifar-fs-5way-1shot": cifar_fs_5way1shot,
-    "cifar-fs-5way-5shot": cifar_fs_5way5shot,
-    "fc100-5way-1shot": fc100_5way1shot,
-    "fc100-5way-5shot": fc100_5way5shot,
-    "mnist1d-5way-1shot": mnist1d_5way1shot,
-    "mnist1d-5way-5shot": mnist1d_5way5shot,
+    "omniglot-5way-1shot": omniglot_5way1shot,
+    "omniglot-5way-5shot": omniglot_5way5shot,
+    "omniglot-20way-1shot": omniglot_20way1shot,
+    **IMAGE_PRESETS,
 }
 """Presets by the name that users type."""
+
+
+def named(name: str) -> str | None:
+    """The preset's name as listed, from one with other hyphens (omniglot-5way1shot); None where there is none."""
+    return next((known for known in PRESETS if known.replace("-", "") == name.replace("-", "").lower()), None)

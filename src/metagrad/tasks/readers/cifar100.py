@@ -11,7 +11,7 @@ import numpy as np
 
 from metagrad.tasks.cache import ClassImages
 from metagrad.tasks.readers.found import Found, Pixels, channels_first, grouped, state
-from metagrad.tasks.readers.pickles import load_pickle
+from metagrad.tasks.readers.pickles import load_pickle, open_pickle
 
 ARCHIVE = "cifar-100-python.tar.gz"
 """The archive as it is distributed, https://www.cs.toronto.edu/~kriz/cifar.html; it unpacks to cifar-100-python/."""
@@ -45,11 +45,7 @@ def find_cifar100(directory: Path) -> Found | None:
 
 
 def _from_folder(folder: Path) -> Mapping[str, Any]:
-    found: dict[str, Any] = {}
-    for member in _MEMBERS:
-        with (folder / member).open("rb") as file:
-            found[member] = load_pickle(file, folder / member)
-    return found
+    return {member: open_pickle(folder / member) for member in _MEMBERS}
 
 
 def _from_archive(archive: Path) -> Mapping[str, Any]:
@@ -85,7 +81,7 @@ def _of_batches(path: Path, read: Callable[[Path], Mapping[str, Any]]) -> Iterat
 
 def _of_part(path: Path) -> Iterator[ClassImages]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             images, names = arrays["images"], [str(name) for name in arrays["classes"]]
         if images.dtype != np.uint8 or images.ndim != 5 or images.shape[2:] != (SIDE, SIDE, 3):
             raise ValueError(f"its images are {images.dtype} {list(images.shape)}, not uint8 [classes, n, 32, 32, 3]")

@@ -64,6 +64,24 @@ def places(directory: str | os.PathLike[str], folders: Sequence[str]) -> list[Pa
     return [Path(directory), *(place for place in within if place.is_dir())]
 
 
+def all_parts(directory: Path, names: Sequence[str], found: Sequence[Found | None]) -> tuple[Found, ...] | None:
+    """What was found of a set that comes in several files; None where nothing was.
+
+    Args:
+        directory: where they were looked for, for the message.
+        names: of the files.
+        found: what was found of each.
+
+    Raises:
+        ValueError: some are there, and one is not.
+    """
+    present = [one for one in found if one is not None]
+    if present and len(present) < len(found):
+        missing = next(name for name, one in zip(names, found, strict=True) if one is None)
+        raise ValueError(f"{directory} has {present[0].path.name} but lacks {missing}; put it there")
+    return tuple(present) or None
+
+
 def state(*paths: Path) -> str:
     """Names, sizes and times of change of files: another text where a file was replaced or written to."""
     found = [(path, path.stat()) for path in paths]

@@ -41,6 +41,19 @@ def load_pickle(file: IO[bytes], name: str | Path) -> Any:
         raise ValueError(f"{name} cannot be read as a pickle of arrays ({reason}); get it again") from error
 
 
+def open_pickle(path: Path) -> Any:
+    """What a file holds, as `load_pickle`.
+
+    Raises:
+        ValueError: as `load_pickle`; or the file cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            return load_pickle(file, path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error}); get it again") from error
+
+
 class _DType:
     """Stands in for a pickled dtype: a plain one of numbers or text, in a byte order."""
 
