@@ -256,6 +256,19 @@ def test_episodes_larger_than_the_data(change, sentence, metagrad, tmp_path, sha
     assert not (tmp_path / "run").exists()
 
 
+def test_data_and_decoding_are_noted_once(metagrad, tmp_path, shared_data, monkeypatch):
+    monkeypatch.setenv("METAGRAD_CACHE", str(tmp_path / "cache"))
+    for noted in (1, 0):
+        status, out, err = metagrad(
+            *("train", "cifar-fs-5way-1shot", "--data", shared_data, "--out", tmp_path / f"run{noted}"),
+            *("--problem.filters", 4, "--meta-steps", 1, "--meta-batch", 1, "--estimator", "first-order"),
+            *("--validation.tasks", 2, "--test.tasks", 2, "--test.steps", 1),
+        )
+        assert (status, err) == (0, "")
+        assert out.count("CIFAR-FS: 3840, 960, 1200 images of 64, 16, 20 classes") == 1
+        assert out.count(f"decoding images, once: they are kept in {tmp_path / 'cache'}") == noted
+
+
 def test_an_archive_cut_in_half(metagrad, tmp_path, shared_data):
     whole = shared_data / "omniglot" / "images_background.zip"
     half = whole.read_bytes()[: whole.stat().st_size // 2]

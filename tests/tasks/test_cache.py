@@ -1,5 +1,6 @@
 """The cache of decoded images: used where it may be, made anew where it may not, never half written."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -273,9 +274,18 @@ print(int(cached(path, "source", decode).images.sum()))
 """
 
 
-def decoding(*paths):
-    command = [sys.executable, "-W", "error", "-c", SLOW_DECODING, *map(str, paths)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+@pytest.fixture
+def decoding():
+    """Start processes that decode; none of them outlives the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*paths):
+            command = [sys.executable, "-W", "error", "-c", SLOW_DECODING, *map(str, paths)]
+            worker = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            stack.callback(worker.kill)
+            return worker
+
+        yield start
 
 
 def wait_for(path):
@@ -286,7 +296,7 @@ def wait_for(path):
 
 
 @pytest.mark.slow
-def test_of_two_processes_one_decodes_and_the_other_waits_for_it(tmp_path):
+def test_of_two_processes_one_decodes_and_the_other_waits_for_it(tmp_path, decoding):
     paths = tmp_path / "some.cache", tmp_path / "started", tmp_path / "go on"
     workers = [decoding(*paths) for _ in range(2)]
     wait_for(paths[1])
@@ -298,9 +308,9 @@ def test_of_two_processes_one_decodes_and_the_other_waits_for_it(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path):
+def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path, decoding):
     paths = tmp_path / "some.cache", tmp_path / "started", tmp_path / "go on"
-    killed, waiting = decoding(*paths), None
+    killed = decoding(*paths)
     wait_for(paths[1])
     waiting = decoding(*paths)
     time.sleep(2)  # long enough to wait for the lock

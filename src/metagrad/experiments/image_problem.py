@@ -1,5 +1,6 @@
 """N-way K-shot classification of colour images: miniImageNet, tieredImageNet, CIFAR-FS, FC100, or a folder."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from metagrad.tasks.images import ImageEpisodes
 from metagrad.tasks.mini_imagenet import load_mini_imagenet
 from metagrad.tasks.pools import MetaSplit
 from metagrad.tasks.tiered_imagenet import load_tiered_imagenet
+
+_LOG = logging.getLogger(__name__)
 
 Dataset = Literal["mini-imagenet", "tiered-imagenet", "cifar-fs", "fc100", "folder"]
 
@@ -100,6 +103,9 @@ class ImageClassification:
         shape = pools.train.image_shape
         if shape != (3, self.size, self.size):
             raise ValueError(f"{kind.title} has images {list(shape)}, so problem.size cannot be {self.size}")
+        images = ", ".join(str(int(pool.counts.sum())) for pool in pools)
+        classes = ", ".join(str(len(pool)) for pool in pools)
+        _LOG.info("%s: %s images of %s classes for training, validation and test", kind.title, images, classes)
         mean, std = self.mean, self.std
         return Sources(
             ImageEpisodes(pools.train, self.ways, self.shots, self.queries, mean, std, device=device),

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import secrets
 import struct
@@ -29,6 +30,8 @@ and the length are checked: taking the checksum would read all that an episode d
 # come first, so that they begin with a page of memory.
 _MAGIC = b"mgcache2"
 _TAIL = struct.Struct("<Q32s8s")
+
+_LOG = logging.getLogger(__name__)
 
 
 class ClassImages(NamedTuple):
@@ -82,6 +85,7 @@ def cached(path: Path, made_from: str, decode: Callable[[], Iterator[ClassImages
             with contextlib.suppress(_Damaged):  # another process may have made it while this one waited
                 found = _opened(path, key)
             if found is None:
+                _LOG.info("decoding images, once: they are kept in %s", path)
                 _write(partial, key, decode())
                 os.replace(partial.name, path)
         mapped = found or _opened(path, key)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _TIMEOUT = 30.0  # seconds without a byte
-_PIECE = 2**20  # bytes held at a time
+_PIECE = 2**16  # bytes written at a time; of a transfer that breaks off, fewer are lost
 
 
 class Download(NamedTuple):
