@@ -186,9 +186,23 @@ REFUSED = [
     ("train --out {tmp}/file/run", "cannot make a run directory in"),
     ("train --resume {tmp}", "is not a run directory"),
     ("train --resume {finished} --seed 3", "a resumed run keeps its configuration"),
-    ("train omniglot-5way1shot --data {tmp}/absent", "does not exist; --data should hold images_background.zip"),
-    ("train omniglot-5way1shot --data {tmp}", "images_background"),
-    ("train omniglot-5way1shot", "Omniglot needs its files: give --data DIR"),
+    ("train omniglot-5way-1shot --data {tmp}/absent", "does not exist; --data should hold images_background.zip"),
+    ("train omniglot-5way-1shot --data {tmp}", "images_background"),
+    ("train omniglot-5way-1shot", "Omniglot needs its files: give --data DIR"),
+    ("train cifar-fs-5way-1shot", "CIFAR-FS needs its files: give --data DIR (or set $METAGRAD_DATA) with cifar-100"),
+    ("train cifar-fs-5way-1shot --data {tmp}/absent", "does not exist; --data should hold cifar-100-python.tar.gz"),
+    ("train cifar-fs-5way-1shot --data {tmp}", "holds no CIFAR-FS, directly or in a folder"),
+    ("train fc100-5way-5shot --data {tmp}", "holds no FC100, directly or in a folder"),
+    ("train mini-imagenet-5way-1shot", "miniImageNet needs its files: give --data DIR"),
+    ("train mini-imagenet-5way-1shot --data {tmp}", "holds no miniImageNet, directly or in a folder"),
+    ("train tiered-imagenet-5way-1shot --data {tmp}", "holds no tieredImageNet, directly or in a folder"),
+    ("train folder-5way-5shot --data {tmp}", "holds no folders train, val and test"),
+    ("train folder-5way-5shot --data {tmp}/file", "does not exist; --data should hold folders train, val and test"),
+    ("train mnist1d-5way-1shot --data {tmp}", "--data has no use here"),
+    ("train mnist1d-5way-1shot --problem.ways 11", "ways must be at most 10, got 11"),
+    ("train mnist1d-5way-1shot --problem.queries 90", "images of a class"),
+    ("train cifar-fs-5way-1shot --problem.mean 0.5", "mean must be three numbers"),
+    ("train --download=yes", "ignored explicit argument 'yes'"),
     ("train --seed 2", "must differ, or training, validation and test would draw the same tasks"),
     ("train --seed 99999999999999999999", "seed must be at most 9223372036854775807"),
     ("train --test.seed 99999999999999999999", "seed must be at most 9223372036854775807"),
@@ -199,7 +213,7 @@ REFUSED = [
     ("evaluate {finished} --out=", "--out is empty"),
     ("train --optimizer.lr 1e39", "lr must be less than 3.4"),
     ("train --problem.hidden 10000000,10000000", "ran out of memory"),
-    ("compare omniglot-5way1shot --out {tmp}/c --data {tmp}/absent", "does not exist"),
+    ("compare omniglot-5way-1shot --out {tmp}/c --data {tmp}/absent", "does not exist"),
     ("evaluate {finished} --out {finished}/config.json", "config.json exists already"),
     ("evaluate", "the following arguments are required: RUN"),
     ("evaluate {tmp}", "is not a run directory"),
@@ -235,11 +249,24 @@ def test_bad_input_is_one_sentence_and_status_2(line, sentence, metagrad, tmp_pa
 )
 def test_episodes_larger_than_the_data(change, sentence, metagrad, tmp_path, shared_data):
     status, _, err = metagrad(
-        "train", "omniglot-5way1shot", "--data", shared_data, "--out", tmp_path / "run", *change.split()
+        "train", "omniglot-5way-1shot", "--data", shared_data, "--out", tmp_path / "run", *change.split()
     )
     assert status == 2
     assert sentence in err
     assert not (tmp_path / "run").exists()
+
+
+def test_data_and_decoding_are_noted_once(metagrad, tmp_path, shared_data, monkeypatch):
+    monkeypatch.setenv("METAGRAD_CACHE", str(tmp_path / "cache"))
+    for noted in (1, 0):
+        status, out, err = metagrad(
+            *("train", "cifar-fs-5way-1shot", "--data", shared_data, "--out", tmp_path / f"run{noted}"),
+            *("--problem.filters", 4, "--meta-steps", 1, "--meta-batch", 1, "--estimator", "first-order"),
+            *("--validation.tasks", 2, "--test.tasks", 2, "--test.steps", 1),
+        )
+        assert (status, err) == (0, "")
+        assert out.count("CIFAR-FS: 3840, 960, 1200 images of 64, 16, 20 classes") == 1
+        assert out.count(f"decoding images, once: they are kept in {tmp_path / 'cache'}") == noted
 
 
 def test_an_archive_cut_in_half(metagrad, tmp_path, shared_data):
@@ -247,7 +274,7 @@ def test_an_archive_cut_in_half(metagrad, tmp_path, shared_data):
     half = whole.read_bytes()[: whole.stat().st_size // 2]
     (tmp_path / whole.name).write_bytes(half)
     shutil.copy(shared_data / "omniglot" / "images_evaluation.zip", tmp_path)
-    status, _, err = metagrad("train", "omniglot-5way1shot", "--data", tmp_path, "--out", tmp_path / "run")
+    status, _, err = metagrad("train", "omniglot-5way-1shot", "--data", tmp_path, "--out", tmp_path / "run")
     assert status == 2
     assert "images_background.zip" in err
     assert err.count("\n") == 1

@@ -1,9 +1,11 @@
 """The command line: `metagrad train | evaluate | compare | list`, and what becomes of errors."""
 
+import contextlib
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 import torch
 
@@ -22,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(given)
+        with _notes_printed():
+            return _run(given)
     except CommandError as error:
         return _complain(error.command, str(error))
     except BrokenPipeError:  # `metagrad list | head`: whoever read has enough
@@ -66,6 +69,36 @@ def _run(given: list[str]) -> int:
     )
     parser.parse(given)
     raise AssertionError("a command that parses is dispatched above")
+
+
+class _Printed(logging.Handler):
+    """Prints each note once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text not in self._said:
+            self._said.add(text)
+            print(text, flush=True)
+
+
+@contextlib.contextmanager
+def _notes_printed() -> Generator[None]:
+    """What the library notes about data, on stdout while a command runs."""
+    logs, printed = [logging.getLogger(f"metagrad.{part}") for part in ("tasks", "experiments")], _Printed()
+    before = [log.level for log in logs]
+    for log in logs:
+        log.addHandler(printed)
+        log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for log, level in zip(logs, before, strict=True):
+            log.removeHandler(printed)
+            log.setLevel(level)
 
 
 def _name(given: list[str]) -> str:

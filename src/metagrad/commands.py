@@ -12,9 +12,10 @@ from rich.table import Table
 from metagrad.experiments import comparison_figure, figures, session, tables
 from metagrad.experiments.compare import Effort, compare, record
 from metagrad.experiments.config import Experiment
+from metagrad.experiments.downloading import download
 from metagrad.experiments.expression import ESTIMATORS, RULES, SOLVERS, parse, short
 from metagrad.experiments.options import CommandError, Parser, add_fields, pairs, with_components, with_fields
-from metagrad.experiments.presets import BARE, PRESETS
+from metagrad.experiments.presets import BARE, PRESETS, named
 from metagrad.training.evaluation import paired
 from metagrad.training.progress import Bar, Lines, Reporter
 from metagrad.training.run import Run, write_json
@@ -37,11 +38,14 @@ def run_train(arguments: list[str]) -> int:
     parser.add_argument("--out", metavar="DIR", help="run directory to make [runs/PRESET-N]")
     parser.add_argument("--resume", metavar="RUN", help="continue this run, with the configuration it has")
     parser.add_argument("--data", metavar="DIR", help="data directory, short for --problem.data")
+    parser.add_argument("--download", action="store_true", help="fetch files that the data directory lacks")
     options = parser.parse(arguments)
     config = with_fields(config, options, BARE)
     if options.data is not None:
         config = session.with_data(config, options.data)
     path = _out(options.out) or _free(preset)
+    if options.download:
+        download(config.problem, lambda text: _say(_console(), text))
     session.apply_threads(config)
     return _in_run(path, lambda reporter: session.start(config, path, reporter))
 
@@ -204,9 +208,10 @@ def _configured(
     usage = f"{prog} [PRESET] [--out DIR] [--data DIR] [--FIELD VALUE ...]"
     parser = Parser(prog, f"{description} Every field of the preset is an option; its value is in brackets.", usage)
     parser.add_argument("preset", nargs="?", metavar="PRESET", help=f"{', '.join(PRESETS)} [sinusoid]")
-    if preset not in PRESETS:
+    known = named(preset)
+    if known is None:
         parser.error(f"unknown preset {preset!r}; known are {', '.join(PRESETS)}")
-    config = PRESETS[preset]()
+    config = PRESETS[known]()
     if meta_steps is not None:
         config = replace(config, meta_steps=meta_steps)
     config = with_components(config, values, BARE)

@@ -6,10 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from experiments.small_data import write_data
 from metagrad import Binomial, Exact, FirstOrder, Implicit, LearnedRates, Momentum, Split
 from metagrad.experiments.config import Experiment, build
 from metagrad.experiments.fields import describe, read, replaced, walk
-from metagrad.experiments.presets import BARE, PRESETS, sinusoid
+from metagrad.experiments.image_problem import ImageClassification
+from metagrad.experiments.presets import BARE, PRESETS, named, sinusoid
+from metagrad.experiments.problems import OmniglotClassification
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -131,10 +134,13 @@ def test_the_seed_decides_the_weights_and_leaves_torch_alone():
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_builds_and_takes_a_step(name, request):
+def test_every_preset_builds_and_takes_a_step(name, request, tmp_path, monkeypatch):
     config = PRESETS[name]()
-    if hasattr(config.problem, "data"):
+    if isinstance(config.problem, OmniglotClassification):
         data = str(request.getfixturevalue("shared_data"))
+        config = replace(config, problem=replace(config.problem, data=data, filters=4))
+    elif hasattr(config.problem, "data"):
+        data = write_data(config.problem, tmp_path, monkeypatch)
         config = replace(config, problem=replace(config.problem, data=data, filters=4))
     config = replace(config, machine=replace(config.machine, device="cpu"))
     learner, sources = build(config)
@@ -159,3 +165,77 @@ def test_devices_that_are_not_there_are_refused():
     config = sinusoid()
     with pytest.raises(ValueError, match=f"device '{missing}' is not available here"):
         build(replace(config, machine=replace(config.machine, device=missing)))
+
+
+def image_problem(**changes):
+    return replace(PRESETS["cifar-fs-5way-1shot"]().problem, **changes)
+
+
+def test_every_data_set_has_presets_of_one_and_five_shots():
+    for name in ("omniglot", "mini-imagenet", "tiered-imagenet", "cifar-fs", "fc100", "mnist1d", "folder"):
+        for shots in (1, 5):
+            problem = PRESETS[f"{name}-5way-{shots}shot"]().problem
+            assert (problem.ways, problem.shots) == (5, shots)
+
+
+def test_names_of_presets_may_have_other_hyphens():
+    assert named("omniglot-5way1shot") == "omniglot-5way-1shot"
+    assert named("miniimagenet-5way-5shot") == "mini-imagenet-5way-5shot"
+    assert named("sinus") is None
+
+
+def test_normalisation_is_recorded_and_applied(tmp_path, monkeypatch):
+    config = PRESETS["cifar-fs-5way-1shot"]()
+    assert config.to_json()["problem"]["mean"] == (0.5074, 0.4867, 0.4411)
+    data = write_data(config.problem, tmp_path, monkeypatch)
+    draws = [
+        image_problem(data=data, mean=mean, std=std)
+        .sources(torch.device("cpu"))
+        .test.sample(2, torch.Generator().manual_seed(0))
+        .query.inputs
+        for mean, std in (((0.0,) * 3, (1.0,) * 3), ((0.5, 0.25, 0.125), (0.25, 0.5, 2.0)))
+    ]
+    assert 0 <= draws[0].min() <= draws[0].max() <= 1
+    mean, std = torch.tensor([0.5, 0.25, 0.125]), torch.tensor([0.25, 0.5, 2.0])
+    expected = (draws[0] - mean[:, None, None]) / std[:, None, None]
+    torch.testing.assert_close(draws[1], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"dataset": "cifar"}, "dataset must be one of mini-imagenet, tiered-imagenet, cifar-fs, fc100, folder, got"),
+        ({"mean": (0.5,)}, "mean must be three numbers, for red, green and blue, got"),
+        ({"std": (0.5, 0.0, 0.5)}, "std must be greater than 0"),
+        ({"pooling": "mean"}, "pooling must be 'stride' or 'max'"),
+        ({"shots": 0}, "shots must be at least 1"),
+        ({"size": 0}, "size must be at least 1"),
+    ],
+)
+def test_impossible_image_problems_are_refused(changes, sentence):
+    assert isinstance(image_problem(), ImageClassification)
+    with pytest.raises(ValueError, match=sentence):
+        image_problem(**changes)
+
+
+def test_another_size_than_the_images_have_is_refused(tmp_path, monkeypatch):
+    data = write_data(image_problem(), tmp_path, monkeypatch)
+    with pytest.raises(ValueError, match=r"CIFAR-FS has images \[3, 32, 32\], so problem.size cannot be 84"):
+        image_problem(data=data, size=84).sources(torch.device("cpu"))
+
+
+def test_a_folder_is_read_at_the_size_asked_for(tmp_path, monkeypatch):
+    problem = replace(PRESETS["folder-5way-1shot"]().problem, size=16)
+    sources = replace(problem, data=write_data(problem, tmp_path, monkeypatch)).sources(torch.device("cpu"))
+    assert sources.train.sample(1, torch.Generator()).support.inputs.shape == (1, 5, 3, 16, 16)
+
+
+def test_signals_of_training_validation_and_test_differ():
+    sources = PRESETS["mnist1d-5way-1shot"]().problem.sources(torch.device("cpu"))
+    drawn = [
+        {signal.numpy().tobytes() for signal in source.sample(20, torch.Generator().manual_seed(0)).query.inputs[0]}
+        for source in sources
+    ]
+    assert not drawn[0] & drawn[1]
+    assert not drawn[0] & drawn[2]
+    assert not drawn[1] & drawn[2]

@@ -24,3 +24,12 @@ def corner_pool(classes=3, drawings=4, size=4):
     labels = torch.arange(classes).repeat_interleave(drawings)
     images[:, 0, 0, 0] = (10 * labels + torch.arange(drawings).repeat(classes) + 1).to(torch.uint8)
     return ClassPool(images, labels, [f"c{label}" for label in range(classes)])
+
+
+def images_by_class(pools):
+    """Every image of every class of a split, by its name: uint8 [n, H, W, C], as arrays usually have them."""
+    return {
+        name: pool.take(torch.tensor(row), torch.arange(int(pool.counts[row]))).movedim(1, -1).numpy()
+        for pool in pools
+        for row, name in enumerate(pool.names)
+    }

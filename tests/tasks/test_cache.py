@@ -1,16 +1,23 @@
 """The cache of decoded images: used where it may be, made anew where it may not, never half written."""
 
+import contextlib
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from metagrad.tasks import archives
+from metagrad.tasks import cache as caching
 from metagrad.tasks.archives import Inventory, read_omniglot
-from metagrad.tasks.cache import default_cache
+from metagrad.tasks.cache import ClassImages, cached, default_cache
 from metagrad.tasks.omniglot import load_omniglot
 from tasks.small_omniglot import MEMBERS, NAMES, SMALL, drawing, pixels, png, write_folders, write_zips
 
@@ -69,12 +76,15 @@ def test_lists_with_other_characters_have_their_own_cache(zips, cache, monkeypat
     assert len(load_omniglot(zips, cache, characters=fewer).train) == 8
 
 
-@pytest.mark.parametrize("damage", ["empty", "short", "cut", "first byte", "key", "header", "pixel", "longer", "text"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "short", "cut", "first byte", "pixel", "key", "tail", "magic", "longer", "text"]
+)
 def test_damaged_caches_are_made_anew(zips, cache, damage):
-    good = load_omniglot(zips, cache, characters=SMALL)
+    good = pixels(load_omniglot(zips, cache, characters=SMALL).train)  # a copy: the file is about to be cut short
     path = cache_file(cache)
     whole = path.read_bytes()
-    flipped = {"first byte": 0, "key": 40, "header": 80, "pixel": len(whole) - 5000}
+    index = whole.rindex(b'{"made_from"')
+    flipped = {"first byte": 0, "pixel": 40_000, "key": index + 20, "tail": len(whole) - 10, "magic": len(whole) - 1}
     if damage in flipped:
         broken = bytearray(whole)
         broken[flipped[damage]] ^= 16
@@ -89,7 +99,7 @@ def test_damaged_caches_are_made_anew(zips, cache, damage):
     path.write_bytes(broken)
     with pytest.warns(UserWarning, match="cache .* is damaged and is made anew"):
         again = load_omniglot(zips, cache, characters=SMALL)
-    assert torch.equal(pixels(good.train), pixels(again.train))
+    assert torch.equal(good, pixels(again.train))
     assert path.read_bytes() == whole
 
 
@@ -163,3 +173,189 @@ def test_no_home_directory_is_named_with_the_way_out(monkeypatch):
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(ValueError, match=r"no home directory .* set \$METAGRAD_CACHE"):
         default_cache()
+
+
+def classes(counts=(3, 1, 2), shape=(2, 4, 4), dtype=np.uint8):
+    source = np.random.default_rng(0)
+    return [
+        ClassImages(f"class {row}", source.integers(0, 256, (count, *shape)).astype(dtype))
+        for row, count in enumerate(counts)
+    ]
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((2, 4, 4), np.uint8), ((5,), np.float32)])
+def test_classes_of_unequal_sizes_are_mapped_in_their_order(tmp_path, shape, dtype):
+    expected = classes(shape=shape, dtype=dtype)
+    for _ in range(2):
+        found = cached(tmp_path / "some.cache", "source", lambda: iter(expected))
+        assert found.names == ("class 0", "class 1", "class 2")
+        assert found.counts == (3, 1, 2)
+        assert isinstance(found.images, np.memmap)
+        assert found.images.dtype == dtype
+        assert np.array_equal(found.images, np.concatenate([one.images for one in expected]))
+
+
+def test_images_that_do_not_lie_in_order_in_memory_are_written_in_order(tmp_path):
+    flipped = np.arange(48, dtype=np.uint8).reshape(2, 4, 6).transpose(0, 2, 1)[:, ::-1]
+    found = cached(tmp_path / "some.cache", "source", lambda: iter([ClassImages("a", flipped)]))
+    assert np.array_equal(found.images, flipped)
+
+
+def test_no_more_than_a_class_is_held_while_decoding(tmp_path):
+    """Each class is on its way to the disk before the next one is asked for."""
+    sizes = []
+
+    def decode():
+        for one in classes(counts=(500, 500, 500), shape=(1, 32, 32)):
+            sizes.append((tmp_path / "some.cache.partial").stat().st_size)
+            yield one
+
+    cached(tmp_path / "some.cache", "source", decode)
+    assert sizes[0] == 0
+    assert sizes[2] >= 500 * 32 * 32
+
+
+def test_writing_to_mapped_images_does_not_reach_the_file(tmp_path):
+    path = tmp_path / "some.cache"
+    before = cached(path, "source", lambda: iter(classes()))
+    whole = path.read_bytes()
+    torch.from_numpy(before.images)[:] = 7
+    assert path.read_bytes() == whole
+    assert not (cached(path, "source", lambda: iter(classes())).images == 7).all()
+
+
+def test_decoding_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "some.cache"
+    cached(path, "source", lambda: iter(classes()))
+    whole = path.read_bytes()
+
+    def decode():
+        yield classes()[0]
+        raise ValueError("image 3 is damaged")
+
+    with pytest.raises(ValueError, match="image 3 is damaged"):
+        cached(path, "another source", decode)
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_large_file_is_not_read_through_but_its_length_and_index_are_checked(tmp_path, monkeypatch):
+    path = tmp_path / "some.cache"
+    cached(path, "source", lambda: iter(classes()))
+    whole = bytearray(path.read_bytes())
+    whole[5] ^= 1
+    path.write_bytes(whole)
+    monkeypatch.setattr(caching, "CHECKED_TO_THE_LAST_BYTE", 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cached(path, "source", lambda: iter(()))
+    path.write_bytes(whole[1:])
+    with pytest.warns(UserWarning, match="is damaged and is made anew"):
+        found = cached(path, "source", lambda: iter(classes()))
+    assert np.array_equal(found.images[:3], classes()[0].images)
+
+
+SLOW_DECODING = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from metagrad.tasks.cache import ClassImages, cached
+
+path, started, go_on = map(Path, sys.argv[1:])
+
+def decode():
+    started.write_text(started.read_text() + "decoding " if started.exists() else "decoding ")
+    yield ClassImages("a", np.full((2, 4), 1, np.uint8))
+    while not go_on.exists():
+        time.sleep(0.01)
+    yield ClassImages("b", np.full((3, 4), 2, np.uint8))
+
+print(int(cached(path, "source", decode).images.sum()))
+"""
+
+
+@pytest.fixture
+def decoding():
+    """Start processes that decode; none of them outlives the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*paths):
+            command = [sys.executable, "-W", "error", "-c", SLOW_DECODING, *map(str, paths)]
+            worker = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            stack.callback(worker.kill)
+            return worker
+
+        yield start
+
+
+def wait_for(path):
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_decodes_and_the_other_waits_for_it(tmp_path, decoding):
+    paths = tmp_path / "some.cache", tmp_path / "started", tmp_path / "go on"
+    workers = [decoding(*paths) for _ in range(2)]
+    wait_for(paths[1])
+    time.sleep(1)  # both are there by now, or the second comes when all is done
+    paths[2].touch()
+    assert [worker.communicate(timeout=120)[0].strip() for worker in workers] == ["32", "32"]
+    assert paths[1].read_text() == "decoding "
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path, decoding):
+    paths = tmp_path / "some.cache", tmp_path / "started", tmp_path / "go on"
+    killed = decoding(*paths)
+    wait_for(paths[1])
+    waiting = decoding(*paths)
+    time.sleep(2)  # long enough to wait for the lock
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    paths[2].touch()
+    assert waiting.communicate(timeout=120)[0].strip() == "32"
+    assert paths[1].read_text() == "decoding decoding "
+    assert not list(tmp_path.glob("*.partial"))
+
+
+STREAMING = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from metagrad.tasks.images import ImageEpisodes
+from metagrad.tasks.cache import ClassImages
+from metagrad.tasks.readers.found import Found, pool_of
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+def decode():
+    for number in range(100):
+        yield ClassImages(str(number), np.full((600, 3, 48, 48), number, np.uint8))
+
+draws = torch.Generator().manual_seed(0)
+found = Found("large", Path("large"), "source", decode)
+if sys.argv[2] == "write":
+    pool_of(found, sys.argv[1])
+else:
+    torch.rand(1)
+    before = resident()
+    pool = pool_of(found, sys.argv[1])
+    task = ImageEpisodes(pool, 5, 1, 15).sample(4, draws)
+    assert float(task.query.inputs.max()) > 0
+    print(resident() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells how much memory is resident")
+def test_episodes_stream_from_the_file_without_reading_all_of_it(tmp_path):
+    for what in ("write", "read"):
+        command = [sys.executable, "-c", STREAMING, str(tmp_path), what]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert (tmp_path / "large.cache").stat().st_size > 400e6
+    assert int(done.stdout) < 100e6

@@ -147,6 +147,14 @@ ACCELERATORS = [
 ]
 
 
+def test_episodes_are_put_on_a_device_that_the_pool_is_not_on():
+    pool, _ = numbered_pool()
+    episodes = ImageEpisodes(pool, 2, 1, 2, mean=0.5, std=0.25, device=torch.device("meta")).sample(3, generator())
+    assert {leaf.device.type for batch in episodes for leaf in batch} == {"meta"}
+    assert episodes.query.inputs.shape == (3, 4, 1, 3, 3)
+    assert pool.device.type == "cpu"
+
+
 @pytest.mark.parametrize("device", ACCELERATORS)
 def test_pools_on_a_device_give_the_same_episodes_there(device):
     pool = corner_pool().with_rotations()

@@ -11,7 +11,7 @@ from metagrad import checks
 from metagrad.capture import Mode
 from metagrad.estimators import Estimator
 from metagrad.experiments.expression import ESTIMATORS, RULES, family, parse
-from metagrad.experiments.problems import PROBLEMS, OmniglotClassification, SinusoidRegression, Sources
+from metagrad.experiments.problems import PROBLEMS, AnyProblem, Sources
 from metagrad.inner.precision import Precision
 from metagrad.inner.rules import UpdateRule
 from metagrad.learner import MetaLearner
@@ -144,7 +144,7 @@ class Experiment:
         TypeError, ValueError: a field has the wrong type or an impossible value; the sentence names it.
     """
 
-    problem: SinusoidRegression | OmniglotClassification = field(metadata={"help": "tasks and model"})
+    problem: AnyProblem = field(metadata={"help": "tasks and model"})
     rule: UpdateRule = field(metadata={"help": "update rule of an inner step"})
     num_steps: int = field(metadata={"help": "inner steps K"})
     estimator: Estimator = field(metadata={"help": "estimator of the meta-gradient"})

@@ -10,6 +10,9 @@ from metagrad.experiments.fields import describe, replaced, walk
 
 Config = TypeVar("Config")
 
+FLAGS = ("--help", "--download")
+"""Options that take no value."""
+
 
 class CommandError(ValueError):
     """A command line that cannot be understood; `command` is the program and subcommand that said so."""
@@ -44,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def normal(arguments: Sequence[str]) -> list[str]:
-    """The same arguments, each option as `--name=value` with underscores in its name; all but --help take one value.
+    """The same arguments, each option as `--name=value` with underscores in its name; all but `FLAGS` take one value.
 
     So `--meta-steps 5` is `--meta_steps=5`, and a value may begin with a minus sign: `--problem.inputs -5,5`.
     """
@@ -55,7 +58,7 @@ def normal(arguments: Sequence[str]) -> list[str]:
         name, equals, value = argument.partition("=")
         if name.startswith("--"):
             name = "--" + name[2:].replace("-", "_")
-            if not equals and name != "--help" and waiting and not waiting[-1].startswith("--"):
+            if not equals and name not in FLAGS and waiting and not waiting[-1].startswith("--"):
                 equals, value = "=", waiting.pop()
             argument = name + equals + value
         changed.append(argument)

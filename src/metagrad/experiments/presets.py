@@ -6,6 +6,7 @@ from typing import Any
 
 from metagrad.estimators import Binomial
 from metagrad.experiments.config import Experiment, Machine, Optimizer, Testing, Validation
+from metagrad.experiments.image_presets import IMAGE_PRESETS
 from metagrad.experiments.problems import OmniglotClassification, SinusoidRegression
 from metagrad.inner.rules import SGD
 
@@ -50,20 +51,25 @@ def sinusoid() -> Experiment:
 
 def omniglot_5way1shot() -> Experiment:
     """Omniglot, 5 characters with one drawing each; under half an hour of 2 CPU cores."""
-    return _omniglot(ways=5, queries=15, meta_steps=2000)
+    return _omniglot(ways=5, shots=1, queries=15, meta_steps=2000)
+
+
+def omniglot_5way5shot() -> Experiment:
+    """Omniglot, 5 characters with five drawings each; under an hour of 2 CPU cores."""
+    return _omniglot(ways=5, shots=5, queries=15, meta_steps=2000)
 
 
 def omniglot_20way1shot() -> Experiment:
     """Omniglot, 20 characters with one drawing each: hard enough to tell estimators apart."""
-    return _omniglot(ways=20, queries=5, meta_steps=5000)
+    return _omniglot(ways=20, shots=1, queries=5, meta_steps=5000)
 
 
-def _omniglot(ways: int, queries: int, meta_steps: int) -> Experiment:
+def _omniglot(ways: int, shots: int, queries: int, meta_steps: int) -> Experiment:
     return Experiment(
         problem=OmniglotClassification(
             data=None,
             ways=ways,
-            shots=1,
+            shots=shots,
             queries=queries,
             test_queries=15,
             filters=32,
@@ -91,7 +97,14 @@ def _omniglot(ways: int, queries: int, meta_steps: int) -> Experiment:
 
 PRESETS: Mapping[str, Callable[[], Experiment]] = {
     "sinusoid": sinusoid,
-    "omniglot-5way1shot": omniglot_5way1shot,
-    "omniglot-20way1shot": omniglot_20way1shot,
+    "omniglot-5way-1shot": omniglot_5way1shot,
+    "omniglot-5way-5shot": omniglot_5way5shot,
+    "omniglot-20way-1shot": omniglot_20way1shot,
+    **IMAGE_PRESETS,
 }
 """Presets by the name that users type."""
+
+
+def named(name: str) -> str | None:
+    """The preset's name as listed, from one with other hyphens (omniglot-5way1shot); None where there is none."""
+    return next((known for known in PRESETS if known.replace("-", "") == name.replace("-", "").lower()), None)

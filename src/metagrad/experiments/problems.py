@@ -1,61 +1,41 @@
-"""What is learned: the task distribution, the model that fits it, its loss and its metrics."""
+"""The problems that presets can have, by name; regression of sine waves and Omniglot are written out here."""
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metagrad import checks
+from metagrad.experiments.image_problem import ImageClassification
+from metagrad.experiments.mnist1d_problem import Mnist1dClassification
+from metagrad.experiments.problem import Measure, Problem, Sources, data_directory
 from metagrad.models import MLP, Conv4, accuracy
 from metagrad.tasks.images import ImageEpisodes
 from metagrad.tasks.omniglot import load_omniglot
 from metagrad.tasks.pools import MetaSplit
 from metagrad.tasks.regression import Sinusoids
-from metagrad.tasks.task import TaskSource
 
-DATA_VARIABLE = "METAGRAD_DATA"
-"""Environment variable that names the data directory where a configuration does not."""
-
-Measure = Callable[[Tensor, Tensor], Tensor]
+__all__ = [
+    "PROBLEMS",
+    "AnyProblem",
+    "ImageClassification",
+    "Measure",
+    "Mnist1dClassification",
+    "OmniglotClassification",
+    "Problem",
+    "SinusoidRegression",
+    "Sources",
+    "mean_squared_error",
+]
 
 
 def mean_squared_error(predictions: Tensor, targets: Tensor) -> Tensor:
     """Mean of squared differences, as a 0-d tensor."""
     # Written out: F.mse_loss inside jvp inside two vmaps mistakes the batch axes (torch 2.13).
     return (predictions - targets).square().mean()
-
-
-class Sources(NamedTuple):
-    """Where the tasks of meta-training, validation and test come from."""
-
-    train: TaskSource
-    validation: TaskSource
-    test: TaskSource
-
-
-class Problem(Protocol):
-    """A task distribution with the model, loss and metrics that go with it; a frozen dataclass of plain values."""
-
-    def model(self) -> nn.Module:
-        """A fresh model, initialised from torch's global generator."""
-        ...
-
-    def loss(self) -> Measure:
-        """Support and query loss, the mean over examples."""
-        ...
-
-    def metrics(self) -> Mapping[str, Measure]:
-        """What else to measure on the query set."""
-        ...
-
-    def sources(self, device: torch.device) -> Sources:
-        """Task sources, their data on `device`; ValueError where data are missing or too small."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,30 +118,24 @@ class OmniglotClassification:
 
     def sources(self, device: torch.device) -> Sources:
         """Episodes from the three class pools, whose characters do not overlap."""
-        pools = MetaSplit(*(pool.to(device) for pool in load_omniglot(self._directory(), rotated=self.rotated)))
+        expected = "images_background.zip and images_evaluation.zip of Omniglot (github.com/brendenlake/omniglot)"
+        directory = data_directory(self.data, "Omniglot", f"{expected}, directly in it or in its folder omniglot")
+        inner = directory / "omniglot"
+        directory = inner if inner.is_dir() else directory
+        pools = MetaSplit(*(pool.to(device) for pool in load_omniglot(directory, rotated=self.rotated)))
         return Sources(
             ImageEpisodes(pools.train, self.ways, self.shots, self.queries),
             ImageEpisodes(pools.validation, self.ways, self.shots, self.queries),
             ImageEpisodes(pools.test, self.ways, self.shots, self.test_queries),
         )
 
-    def _directory(self) -> Path:
-        named = self.data or os.environ.get(DATA_VARIABLE)
-        expected = "images_background.zip and images_evaluation.zip of Omniglot (github.com/brendenlake/omniglot)"
-        if named is None:
-            raise ValueError(
-                f"Omniglot needs its files: give --data DIR (or set ${DATA_VARIABLE}) with {expected}, directly in it "
-                "or in its folder omniglot"
-            )
-        directory = Path(named)
-        if not directory.is_dir():
-            raise ValueError(f"the data directory {directory} does not exist; --data should hold {expected}")
-        inner = directory / "omniglot"
-        return inner if inner.is_dir() else directory
 
+AnyProblem = SinusoidRegression | OmniglotClassification | ImageClassification | Mnist1dClassification
 
-PROBLEMS: Mapping[str, type[SinusoidRegression] | type[OmniglotClassification]] = {
+PROBLEMS: Mapping[str, type[AnyProblem]] = {
     "sinusoid": SinusoidRegression,
     "omniglot": OmniglotClassification,
+    "images": ImageClassification,
+    "mnist1d": Mnist1dClassification,
 }
 """Problems by the name that config.json gives them."""

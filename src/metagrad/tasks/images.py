@@ -14,7 +14,7 @@ from metagrad.tasks.task import Batch, Task
 class ImageEpisodes:
     """N-way K-shot classification episodes: each task has `ways` different classes of the pool, labelled at random.
 
-    Inputs are [T, ways·shots, C, H, W] and [T, ways·queries, C, H, W], on the pool's device; uint8 images are divided
+    Inputs are [T, ways·shots, C, H, W] and [T, ways·queries, C, H, W], on `device`; uint8 images are divided
     by 255, floating ones left as they are, and then (x − mean)/std is taken of either. Targets are int64
     [T, ways·shots] and [T, ways·queries], in 0 … ways − 1, way after way. No image is both in support and in query.
 
@@ -26,6 +26,7 @@ class ImageEpisodes:
         mean: subtracted from every input, or from each channel.
         std: divided by after that; positive.
         dtype: floating dtype of inputs.
+        device: where episodes are put, and their images converted; None for the pool's device.
 
     Raises:
         TypeError: a count is not an integer, or `dtype` is not floating.
@@ -40,6 +41,7 @@ class ImageEpisodes:
     mean: float | tuple[float, ...] = 0.0
     std: float | tuple[float, ...] = 1.0
     dtype: torch.dtype = torch.float32
+    device: torch.device | None = None
 
     def __post_init__(self) -> None:
         checks.integer("ways", self.ways, least=2)
@@ -88,7 +90,7 @@ class ImageEpisodes:
         priority = torch.rand(count, self.ways, largest, generator=generator, device=device).cpu()
         priority = priority.masked_fill(torch.arange(largest) >= sizes, -1.0)
         positions = priority.topk(self.shots + self.queries, dim=-1).indices
-        images = self.pool.take(classes, positions)
+        images = self.pool.take(classes, positions).to(self.device or self.pool.device)
         return Task(support=self._batch(images[:, :, : self.shots]), query=self._batch(images[:, :, self.shots :]))
 
     def _batch(self, images: Tensor) -> Batch:

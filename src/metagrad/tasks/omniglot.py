@@ -9,11 +9,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
-from metagrad.tasks.archives import DRAWINGS, SIDE, Progress, take_inventory
-from metagrad.tasks.cache import cached, default_cache
-from metagrad.tasks.pools import ClassPool, MetaSplit, split
+from metagrad.tasks.archives import Progress, take_inventory
+from metagrad.tasks.pools import MetaSplit, split
+from metagrad.tasks.readers.found import Found, pool_of
 
 
 class Characters(NamedTuple):
@@ -84,10 +82,8 @@ def load_omniglot(
     inventory = take_inventory(Path(directory), names)
     # One file for each list of characters, so that experiments on different lists do not replace each other's.
     listed = hashlib.sha256(" ".join(names).encode()).hexdigest()[:16]
-    path = (default_cache() if cache is None else Path(cache)) / f"omniglot-{listed}.cache"
-    images = cached(path, inventory.fingerprint(), lambda: inventory.decode(progress))
-    labels = torch.arange(len(names)).repeat_interleave(DRAWINGS)
-    pool = ClassPool(torch.from_numpy(images).reshape(-1, 1, SIDE, SIDE), labels, names)
-    pools = split(pool, *chosen)
+    path = Path(directory)
+    found = Found(f"omniglot-{listed}", path, inventory.fingerprint(), lambda: inventory.decode(progress))
+    pools = split(pool_of(found, cache), *chosen)
     turned = {part: getattr(pools, part).with_rotations() for part in rotated}
     return pools._replace(**turned)

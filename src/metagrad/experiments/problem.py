@@ -1,0 +1,61 @@
+"""What every problem is: tasks, the model that fits them, its loss and its metrics; and where data are looked for."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from metagrad.tasks.task import TaskSource
+
+DATA_VARIABLE = "METAGRAD_DATA"
+"""Environment variable that names the data directory where a configuration does not."""
+
+Measure = Callable[[Tensor, Tensor], Tensor]
+
+
+class Sources(NamedTuple):
+    """Where the tasks of meta-training, validation and test come from."""
+
+    train: TaskSource
+    validation: TaskSource
+    test: TaskSource
+
+
+class Problem(Protocol):
+    """A task distribution with the model, loss and metrics that go with it; a frozen dataclass of plain values."""
+
+    def model(self) -> nn.Module:
+        """A fresh model, initialised from torch's global generator."""
+        ...
+
+    def loss(self) -> Measure:
+        """Support and query loss, the mean over examples."""
+        ...
+
+    def metrics(self) -> Mapping[str, Measure]:
+        """What else to measure on the query set."""
+        ...
+
+    def sources(self, device: torch.device) -> Sources:
+        """Task sources, their data on `device`; ValueError where data are missing or too small."""
+        ...
+
+
+def data_directory(data: str | None, name: str, expected: str) -> Path:
+    """The directory that a configuration names, or the environment; ValueError where neither does or there is none.
+
+    Args:
+        data: as configured.
+        name: of the data set, for the message.
+        expected: what the directory should hold, for the message.
+    """
+    named = data or os.environ.get(DATA_VARIABLE)
+    if named is None:
+        raise ValueError(f"{name} needs its files: give --data DIR (or set ${DATA_VARIABLE}) with {expected}")
+    directory = Path(named)
+    if not directory.is_dir():
+        raise ValueError(f"the data directory {directory} does not exist; --data should hold {expected}")
+    return directory

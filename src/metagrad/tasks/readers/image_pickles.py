@@ -1,0 +1,90 @@
+"""Pickles of whole sets of images: the caches of Ren et al. and learn2learn, and those of Gidaris and MetaOptNet."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metagrad.tasks.cache import ClassImages
+from metagrad.tasks.readers.found import Found, Pixels, channels_first, state
+from metagrad.tasks.readers.pickles import open_pickle
+from metagrad.tasks.splits import numbered_name
+
+_VERSION = "image pickles 1"  # change it whenever the same files give other arrays
+
+
+def find_image_pickle(path: Path, name: str, side: int) -> Found | None:
+    """One pickle of images uint8 [N, side, side, 3], red first, with their classes; None where there is no such file.
+
+    Two forms are told apart by their keys. `image_data` and `class_dict`, which has the rows of each class by name: Ren
+    et al. (from Python 2, or rewritten by Python 3 with keys of bytes) and learn2learn. `data` and `labels`, one
+    integer for each image, with `catname2label` or without names: Gidaris and Komodakis, MetaOptNet, CIFAR-FS and
+    FC100. Without names, the class of label 17 is called "class 17".
+
+    Args:
+        path: the file.
+        name: of the cache file.
+        side: height and width that the images must have, in pixels.
+    """
+    if not path.is_file():
+        return None
+    return Found(name, path, f"{_VERSION} {side}\n{state(path)}", lambda: _classes(path, side))
+
+
+def _classes(path: Path, side: int) -> Iterator[ClassImages]:
+    held = open_pickle(path)
+    try:
+        images, rows = _images_and_rows(held)
+        if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
+            raise ValueError(f"its images are {images.dtype} {list(images.shape)}, not uint8 [N, {side}, {side}, 3]")
+        _check_rows(rows, len(images))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} does not hold labelled images ({reason}); get it again") from error
+    for name, of_class in rows.items():
+        yield ClassImages(name, channels_first(images[of_class]))
+
+
+def _images_and_rows(held: Any) -> tuple[Pixels, Mapping[str, npt.NDArray[np.int64]]]:
+    if not isinstance(held, dict):
+        raise TypeError(f"it holds a {type(held).__name__}")
+    if {"image_data", "class_dict"} <= held.keys():
+        rows = {str(name): _integers(listed) for name, listed in held["class_dict"].items()}
+        return np.asarray(held["image_data"]), rows
+    if {"data", "labels"} <= held.keys():
+        images, labels = np.asarray(held["data"]), _integers(held["labels"])
+        if labels.shape != images.shape[:1]:
+            raise ValueError(f"it has {len(images)} images and {len(labels)} labels")
+        values = sorted(set(labels.tolist()))
+        return images, {_named(value, held): np.flatnonzero(labels == value) for value in values}
+    keys = ", ".join(sorted(map(str, held)))
+    raise ValueError(f"its keys are {keys}, neither image_data and class_dict nor data and labels")
+
+
+def _named(label: int, held: Mapping[str, Any]) -> str:
+    if "catname2label" not in held:
+        return numbered_name(label)
+    names = [str(name) for name, value in held["catname2label"].items() if value == label]
+    if len(names) != 1:
+        raise ValueError(f"its catname2label has {len(names)} names for label {label}")
+    return names[0]
+
+
+def _integers(values: Sequence[int]) -> npt.NDArray[np.int64]:
+    found = np.asarray(values)
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise TypeError("its labels or rows are not lists of integers")
+    return found.astype(np.int64)
+
+
+def _check_rows(rows: Mapping[str, npt.NDArray[np.int64]], images: int) -> None:
+    empty = [name for name, of_class in rows.items() if len(of_class) == 0]
+    if empty or not rows:
+        raise ValueError(f"it has no image of class {empty[0]!r}" if empty else "it has no class")
+    every = np.concatenate(list(rows.values()))
+    if every.min() < 0 or every.max() >= images:
+        raise ValueError(f"its class_dict names image {int(every.max())} of {images}")
+    if len(np.unique(every)) < len(every):
+        raise ValueError("its class_dict has an image in two classes")

@@ -1,0 +1,99 @@
+"""tieredImageNet as it is distributed: pickled lists of PNG files, and pickled labels beside them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metagrad.tasks.cache import ClassImages
+from metagrad.tasks.readers.found import Found, grouped, state
+from metagrad.tasks.readers.image_files import decode_image
+from metagrad.tasks.readers.pickles import open_pickle
+from metagrad.tasks.splits import numbered_name
+
+_VERSION = "png pickles 1"  # change it whenever the same files give other arrays
+
+
+def find_png_pickle(directory: Path, part: str, name: str, side: int, synsets: Sequence[str]) -> Found | None:
+    """`PART_images_png.pkl` with `PART_labels.pkl`, of Ren et al. or MetaOptNet; None where one of them is missing.
+
+    The PNG files hold red, green and blue in their proper places: they were written by OpenCV, which takes and gives
+    blue first, so whoever decodes them with OpenCV (or reads the `_images.npz` that its scripts make) gets colours
+    reversed. Pillow, which decodes them here, does not.
+
+    Labels are `label_specific`, 0 … classes − 1, with `label_specific_str`, a name for each (Ren et al., from Python 2
+    or 3); or `labels`, any integers, without names (MetaOptNet). Names are descriptions; where `class_names.txt` and
+    `synsets.txt` lie beside, each becomes the synset in the same line, that of `synsets` where two are described alike.
+
+    Args:
+        directory: holds the files.
+        part: "train", "val" or "test".
+        name: of the cache file.
+        side: height and width of the decoded images, in pixels.
+        synsets: those that the meta-set should have.
+    """
+    images, labels = directory / f"{part}_images_png.pkl", directory / f"{part}_labels.pkl"
+    if not (images.is_file() and labels.is_file()):
+        return None
+    described = [path for path in (directory / "class_names.txt", directory / "synsets.txt") if path.is_file()]
+    made_from = f"{_VERSION} {side}\n{state(images, labels, *described)}"
+    return Found(name, images, made_from, lambda: _classes(images, labels, side, synsets))
+
+
+def _classes(images: Path, labels: Path, side: int, synsets: Sequence[str]) -> Iterator[ClassImages]:
+    names, rows = _names_and_rows(open_pickle(labels), labels)
+    names = _as_synsets(names, labels.parent, synsets)
+    encoded = open_pickle(images)
+    count = sum(len(of_class) for of_class in rows)
+    if not isinstance(encoded, list | tuple) or len(encoded) != count:
+        held = f"{len(encoded)} images" if isinstance(encoded, list | tuple) else f"a {type(encoded).__name__}"
+        raise ValueError(f"{images} holds {held}, but {labels.name} has {count} labels; get both again")
+    for name, of_class in zip(names, rows, strict=True):
+        decoded = [decode_image(_bytes(encoded[row]), side, f"{row} in {images}") for row in of_class]
+        yield ClassImages(name, np.stack(decoded))
+
+
+def _bytes(encoded: Any) -> bytes:
+    """One PNG file, from bytes or an array [n] or [n, 1]."""
+    return encoded if isinstance(encoded, bytes) else np.asarray(encoded).tobytes()
+
+
+def _names_and_rows(held: Any, path: Path) -> tuple[Sequence[str], Sequence[npt.NDArray[np.intp]]]:
+    if not isinstance(held, dict) or not ({"label_specific", "labels"} & held.keys()):
+        keys = ", ".join(sorted(map(str, held))) if isinstance(held, dict) else f"those of a {type(held).__name__}"
+        raise ValueError(f"{path} has neither label_specific nor labels, its keys are {keys}; get it again")
+    labels = np.asarray(held.get("label_specific", held.get("labels")))
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
+        raise ValueError(f"{path} has labels {labels.dtype} {list(labels.shape)}, not integers [N]; get it again")
+    values, dense = np.unique(labels, return_inverse=True)
+    described = held.get("label_specific_str")
+    if described is None:
+        names = [numbered_name(int(value)) for value in values]
+    elif values.tolist() == list(range(len(described))):
+        names = [_text(described[value]) for value in values]
+    else:
+        raise ValueError(f"{path} has {len(values)} classes and {len(described)} names; get it again")
+    return names, grouped(dense, len(values))
+
+
+def _as_synsets(names: Sequence[str], directory: Path, synsets: Sequence[str]) -> Sequence[str]:
+    listed = [directory / "class_names.txt", directory / "synsets.txt"]
+    if not all(path.is_file() for path in listed):
+        return names
+    descriptions, codes = ([line.strip() for line in path.read_text("utf-8").splitlines()] for path in listed)
+    if len(descriptions) != len(codes):
+        raise ValueError(f"{listed[0]} has {len(descriptions)} lines and synsets.txt {len(codes)}; get both again")
+    known: Mapping[str, str] = {
+        # Those that are wanted come last, and win.
+        description: code
+        for wanted in (False, True)
+        for description, code in zip(descriptions, codes, strict=True)
+        if (code in synsets) is wanted
+    }
+    return [known.get(name, name) for name in names]
+
+
+def _text(name: object) -> str:
+    return name.decode("latin1") if isinstance(name, bytes) else str(name)
