@@ -47,12 +47,11 @@ def samples(title: str, seconds: Mapping[str, Sequence[float]]) -> Figure:
         middle = (times[(len(times) - 1) // 2] + times[len(times) // 2]) / 2
         axes.barh(row, middle, height=0.62, color=colour, alpha=0.3, label="median" if row == 0 else None)
         axes.plot(times, [row] * len(times), "|", color=colour, markersize=13, alpha=0.8)
-        axes.annotate(
-            f"{middle:.3g} ms", (max(times), row), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9
-        )
+        shown = f"{middle:.0f} ms" if middle >= 100 else f"{middle:.3g} ms"
+        axes.annotate(shown, (max(times), row), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set_yticks(range(len(seconds)), list(seconds))
     axes.invert_yaxis()
-    axes.margins(x=0.15)
+    axes.margins(x=0.2)
     axes.set_xlim(left=0)
     axes.set_xlabel("time of one mean meta-gradient (ms); bar: median, strokes: single runs")
     axes.set_title(title, fontsize=10, loc="left")

@@ -71,7 +71,7 @@ def test_forms_have_cache_files_of_their_own(tmp_path, cache):
         load_mini_imagenet(directory, cache, classes=LISTS)
     names = {path.name for path in cache.iterdir()}
     forms = ("cache-train", "cache-validation", "train-csv", "folders-train", "folders")
-    assert {f"mini-imagenet-{form}.cache" for form in forms} <= names
+    assert {f"mini-imagenet-{form}.2.cache" for form in forms} <= names
 
 
 def test_photographs_of_other_sizes_are_brought_to_84_by_lanczos(tmp_path, cache):

@@ -68,12 +68,12 @@ class Capture:
         self.announce = announce or logging.getLogger("metagrad.capture").info
         self._streams = streams
         self._compiler = compiler
-        self._reused: tuple[InnerLoop, Estimator, InnerLoop] | None = None  # given, and what is made of it
+        self._suited: tuple[InnerLoop, Estimator, InnerLoop] | None = None  # given, and what is made of it
         self._executions: dict[tuple[str, int, bool], Whole | Pieces] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Graphs stay behind when a learner is copied or pickled: they are made again where they are needed."""
-        return {**self.__dict__, "_executions": {}, "_reused": None}
+        return {**self.__dict__, "_executions": {}, "_suited": None}
 
     def meta_gradient(
         self, loop: InnerLoop, estimator: Estimator, meta: Tree, tasks: Prepared, task_chunk: int | None
@@ -84,11 +84,10 @@ class Capture:
             return meta_gradient(loop, estimator, meta, tasks, task_chunk)
         convolutions = _has_convolutions(meta) and tree.leaves(meta)[0].device.type == "cpu"
         if convolutions and mode == "pieces" and task_chunk is None:
-            task_chunk = 1  # with weights of their own, tasks side by side would be slow grouped convolutions
-        if mode == "whole" and _size(meta) <= SMALL:
-            if self._reused is None or self._reused[0] is not loop or self._reused[1] is not estimator:
-                self._reused = loop, estimator, _reusing(loop, estimator)
-            loop = self._reused[2]
+            task_chunk = 1
+        if self._suited is None or self._suited[0] is not loop or self._suited[1] is not estimator:
+            self._suited = loop, estimator, self._suiting(loop, estimator, mode, convolutions, meta)
+        loop = self._suited[2]
         try:
             execution = self._execution(mode, self._streams or _streams(tasks, convolutions), convolutions, meta)
             return meta_gradient(loop, estimator, meta, tasks, task_chunk, execution)
@@ -114,6 +113,15 @@ class Capture:
         self.mode = "whole" if whole else "pieces"
         self.announce(f"capture: {self.mode}")
         return self.mode
+
+    @staticmethod
+    def _suiting(loop: InnerLoop, estimator: Estimator, mode: Mode, convolutions: bool, meta: Tree) -> InnerLoop:
+        if mode == "whole":
+            return _reusing(loop, estimator) if _size(meta) <= SMALL else loop
+        if convolutions and loop.link_chunk is None:
+            # As for tasks: with weights of their own, side by side they would be slow grouped convolutions.
+            return replace(loop, link_chunk=1)
+        return loop
 
     def _execution(self, mode: Mode, streams: int, convolutions: bool, meta: Tree) -> Whole | Pieces:
         key = (mode, streams, convolutions)

@@ -28,6 +28,9 @@ and the length are checked: taking the checksum would read all that an episode d
 
 # A cache file is the images, an index in JSON, and a tail: the index's length and SHA-256, and these bytes. The images
 # come first, so that they begin with a page of memory.
+LAYOUT = 2
+"""Of cache files, and a part of their names: versions that lay them out otherwise leave each other's alone."""
+
 _MAGIC = b"mgcache2"
 _TAIL = struct.Struct("<Q32s8s")
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from metagrad.tasks.cache import ClassImages, cached, default_cache
+from metagrad.tasks.cache import LAYOUT, ClassImages, cached, default_cache
 from metagrad.tasks.pools import ClassPool
 
 Pixels = npt.NDArray[np.uint8]
@@ -47,7 +47,7 @@ def pool_of(found: Found, cache: str | os.PathLike[str] | None) -> ClassPool:
         UserWarning: as `cached`.
     """
     directory = default_cache() if cache is None else Path(cache)
-    decoded = cached(directory / f"{found.name}.cache", found.made_from, found.decode)
+    decoded = cached(directory / f"{found.name}.{LAYOUT}.cache", found.made_from, found.decode)
     labels = torch.arange(len(decoded.names)).repeat_interleave(torch.tensor(decoded.counts))
     return ClassPool(torch.from_numpy(decoded.images), labels, decoded.names)
 
