@@ -141,8 +141,11 @@ def test_every_preset_builds_and_takes_a_step(name, request, tmp_path, monkeypat
         config = replace(config, problem=replace(config.problem, data=data, filters=4))
     elif hasattr(config.problem, "data"):
         data = write_data(config.problem, tmp_path, monkeypatch)
-        config = replace(config, problem=replace(config.problem, data=data, filters=4))
-    config = replace(config, machine=replace(config.machine, device="cpu"))
+        small = replace(config.problem, data=data, filters=2, queries=2, test_queries=2)
+        config = replace(config, problem=small, test=replace(config.test, steps=2))
+    # Compiling takes half a minute for each network: two presets are enough to see that it fits.
+    capture = config.machine.capture if name in ("sinusoid", "omniglot-5way-1shot") else "off"
+    config = replace(config, machine=replace(config.machine, device="cpu", capture=capture))
     learner, sources = build(config)
     generator = torch.Generator().manual_seed(0)
     result = learner.backward(sources.train.sample(2, generator))
