@@ -15,8 +15,8 @@ M = Z·Qᵀ, and U = Z·(I − QᵀQ) what sticks out of the span. On the span a
         | Uᵀ  X |
 
 Uᵀ M⁺ U is the least X with which a positive semidefinite H stays so (Schur's complement; Nyström's approximation; what
-BFGS adds). M⁺ inverts M where curvature is clearly positive, and is 0 elsewhere. s is a tenth of the mean Rayleigh
-quotient of the last round. Mixed terms are taken for zero beyond the span: to complete them as rows of one Hessian, on
+BFGS adds). M⁺ inverts M where curvature is clearly positive, and is 0 elsewhere. s is a tenth of the Rayleigh quotient
+of the last round. Mixed terms are taken for zero beyond the span: to complete them as rows of one Hessian, on
 (adapted, meta), measured worse.
 """
 
@@ -33,7 +33,7 @@ from metagrad.estimators.exact import FirstOrder
 from metagrad.tree import Tree
 
 REST = 0.1
-"""Curvature where nothing was asked, as a share of the mean Rayleigh quotient of the last round."""
+"""Curvature where nothing was asked, as a share of the Rayleigh quotient of the last round."""
 
 CLEAR = 0.1
 """Least cosine between a direction and its product with which its curvature counts as clearly positive."""
@@ -63,13 +63,12 @@ def pull_about_learned_center(chain: Chain, cotangent: Tree, order: int) -> Adjo
         directions = tree.stack([asked[k].gradient for k in range(low, top + 1)])
         curved, mixed = chain.window(low, top + 1).curvature_everywhere(directions)
         answers = Answers.of(directions, curved, mixed)
-        distrust = _distrust(answers, guesses)
+        earlier, guesses = guesses, []
         models = LinkModels.first(answers) if models is None else models.moved_down(answers)
 
         adjoint = tree.add(asked[top].state, tree.pick(curved, top - low))
         meta = tree.add(meta, tree.add(asked[top].meta, tree.pick(mixed, top - low)))
         again: dict[int, Pulled] = {}
-        guesses = []
         for k in range(top - 1, low - 1, -1):
             again[k] = chain.direct(k, adjoint)
             guesses.append(models.product(k - low, again[k].gradient))
@@ -81,7 +80,7 @@ def pull_about_learned_center(chain: Chain, cotangent: Tree, order: int) -> Adjo
             again[low - 1] = chain.direct(low - 1, adjoint)
             asked = again
         else:
-            return Adjoint(adjoint, meta, {"error_estimate": _error(distrust, guesses, adjoint)})
+            return Adjoint(adjoint, meta, {"error_estimate": _error(_distrust(answers, earlier), guesses, adjoint)})
     raise AssertionError("the last level returns")
 
 
@@ -119,9 +118,9 @@ class Answers:
         return {"adapted": _shaped(product.curved, self.like[0])}, _shaped(product.mixed, self.like[1])
 
     def rayleigh(self) -> Tensor:
-        """Rayleigh quotients [n]; 0 at a direction of zero."""
-        squared = self.directions.square().sum(dim=1)
-        bend = (self.directions * self.values[:, : self.directions.shape[1]]).sum(dim=1)
+        """Rayleigh quotient of all directions together, 0-d; 0 if they are zero."""
+        squared = self.directions.square().sum()
+        bend = (self.directions * self.values[:, : self.directions.shape[1]]).sum()
         return _quotient(bend, squared, squared > 0)
 
 
@@ -133,73 +132,80 @@ class LinkModels:
         last: the last round, which every product is taken relative to: this keeps rounding out of small changes.
         basis: Q, [n, r, d].
         images: Z, with mixed terms, [n, r, d + m].
-        inner: M, [n, r, r].
         inverse: M⁺, [n, r, r].
         rest: s, 0-d.
+        rows: Q and Z, [n, 2r, d].
+        core: [n, 2r, 2r]; the model is rowsᵀ·core·rows + s·I.
     """
 
     last: Answers
     basis: Tensor
     images: Tensor
-    inner: Tensor
     inverse: Tensor
     rest: Tensor
+    rows: Tensor
+    core: Tensor
 
     @staticmethod
     def first(answers: Answers) -> "LinkModels":
         """From one round."""
-        no_basis, no_images = answers.directions[:, None][:, :0], answers.values[:, None][:, :0]
-        return _learned(answers, no_basis, no_images)
+        return _learned(answers, answers.directions[:, None][:, :0], answers.values[:, None][:, :0], None)
 
     def moved_down(self, answers: Answers) -> "LinkModels":
         """After one more round, with a new link at the low end, and without the one at the top."""
-        basis, images = (torch.cat([torch.zeros_like(t[:1]), t[:-1]]) for t in (self.basis, self.images))
-        return _learned(answers, basis, images)
+        before = (torch.cat([torch.zeros_like(t[:1]), t[:-1]]) for t in (self.basis, self.images, self.inverse))
+        return _learned(answers, *before)
 
     def product(self, link: int, gradient: Tree) -> Product:
         """S·direction and mixed term: those of the last round, and the model applied to the change since."""
-        basis, images, inner, inverse = self.basis[link], self.images[link], self.inner[link], self.inverse[link]
+        last, rows = self.last.values[link], self.rows[link]
         change = _row(gradient) - self.last.directions[link]
-        width = len(change)
-        within = basis @ change
-        beside = images[:, :width] @ change - inner @ within
-        completed = inverse @ beside
-        value = self.last.values[link] + within @ images
-        curved = completed @ images[:, :width] + (beside - inner @ completed - self.rest * within) @ basis
-        curved = value[:width] + curved + self.rest * change
-        return Product(curved, value[width:], change)
+        width, rounds = len(change), len(rows) // 2
+        shares = rows @ change
+        curved = last[:width] + self.rest * change + (self.core[link] @ shares) @ rows
+        mixed = last[width:]
+        if len(mixed):
+            mixed = mixed + shares[:rounds] @ self.images[link][:, width:]
+        return Product(curved, mixed, change)
 
 
-def _learned(answers: Answers, basis: Tensor, images: Tensor) -> LinkModels:
-    """Orthonormalise the new directions against the basis, and their products with them."""
+def _learned(answers: Answers, basis: Tensor, images: Tensor, inverse: Tensor | None) -> LinkModels:
+    """Make the new directions orthonormal to the basis, their products likewise; then M, M⁺ and the core."""
     direction, image = answers.directions, answers.values
-    if basis.shape[1]:
-        for _ in range(2):  # once is not enough where little is new
-            share = (basis @ direction.unsqueeze(2)).mT
-            direction = direction - (share @ basis).squeeze(1)
-            image = image - (share @ images).squeeze(1)
+    if inverse is not None:
+        share = (basis @ direction.unsqueeze(2)).mT
+        direction = direction - (share @ basis).squeeze(1)
+        image = image - (share @ images).squeeze(1)
     size = direction.norm(dim=1, keepdim=True)
-    least = answers.directions.norm(dim=1, keepdim=True) * torch.finfo(size.dtype).eps ** 0.5
-    basis = torch.cat([basis, _quotient(direction, size, size > least).unsqueeze(1)], dim=1)
-    images = torch.cat([images, _quotient(image, size, size > least).unsqueeze(1)], dim=1)
+    new = size > answers.directions.norm(dim=1, keepdim=True) * torch.finfo(size.dtype).eps ** 0.5
+    factor = _quotient(torch.ones_like(size), size, new).unsqueeze(2)
+    basis = torch.cat([basis, direction.unsqueeze(1) * factor], dim=1)
+    images = torch.cat([images, image.unsqueeze(1) * factor], dim=1)
     products = images[..., : basis.shape[2]]
     inner = basis @ products.mT
     inner = (inner + inner.mT) / 2
-    rest = REST * answers.rayleigh().mean().clamp_min(0.0)
-    return LinkModels(answers, basis, images, inner, _positive_inverse(inner, products @ products.mT), rest)
+    inverse = _widened(inverse, inner, products)
+    covered = inner @ inverse
+    rest = REST * answers.rayleigh().clamp_min(0.0)
+    unit = torch.eye(inner.shape[2], dtype=inner.dtype, device=inner.device)
+    upper = torch.cat([covered @ inner - inner - rest * unit, unit - covered], dim=2)
+    lower = torch.cat([(unit - covered).mT, inverse], dim=2)
+    core = torch.cat([upper, lower], dim=1)
+    return LinkModels(answers, basis, images, inverse, rest, torch.cat([basis, products], dim=1), core)
 
 
-def _positive_inverse(inner: Tensor, squares: Tensor) -> Tensor:
-    """M⁺ [n, r, r] from M and Z·Zᵀ: the oldest direction first, each made conjugate to those before, or left out."""
-    inverse = torch.zeros_like(inner)
-    units = torch.eye(inner.shape[2], dtype=inner.dtype, device=inner.device)
-    for i in range(inner.shape[2]):
-        conjugate = units[i] - (inner[:, i : i + 1] @ inverse).squeeze(1)
-        bend = _form(inner, conjugate)
-        size = (_form(squares, conjugate).clamp_min(0.0) * conjugate.square().sum(dim=1)).sqrt()
-        weight = _quotient(torch.ones_like(bend), bend, bend > CLEAR * size)
-        inverse = inverse + (weight[:, None] * conjugate)[:, :, None] * conjugate[:, None, :]
-    return inverse
+def _widened(inverse: Tensor | None, inner: Tensor, products: Tensor) -> Tensor:
+    """M⁺ after one more direction: made conjugate to those before and added, or left out."""
+    last = inner.shape[2] - 1
+    if inverse is None:
+        inverse, conjugate = torch.zeros_like(inner), torch.ones_like(inner)
+    else:
+        inverse = torch.nn.functional.pad(inverse, (0, 1, 0, 1))
+        conjugate = -inner[:, last:] @ inverse
+        conjugate = torch.cat([conjugate[..., :last], torch.ones_like(conjugate[..., :1])], dim=2)
+    bend = conjugate @ inner @ conjugate.mT
+    size = (conjugate @ products).norm(dim=2, keepdim=True) * conjugate.norm(dim=2, keepdim=True)
+    return inverse + conjugate.mT @ _quotient(conjugate, bend, bend > CLEAR * size)
 
 
 def _distrust(answers: Answers, guesses: Sequence[Product]) -> Tensor:
@@ -223,11 +229,6 @@ def _error(distrust: Tensor, guesses: Sequence[Product], start: Tree) -> Tensor:
         return torch.zeros_like(size)
     change = torch.stack([guess.change for guess in guesses]).norm()
     return _quotient(distrust * change, size, size > 0)
-
-
-def _form(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """vᵀAv for each of n."""
-    return (matrices @ vectors.unsqueeze(2)).squeeze(2).mul(vectors).sum(dim=1)
 
 
 def _quotient(part: Tensor, whole: Tensor, where: Tensor) -> Tensor:
