@@ -24,7 +24,7 @@ class Binomial(Pullback):
 
     Cost: L(K − L + 1) products in L rounds, L = min(order, K); for 1 < L < K that is *more* products than `Exact`, in
     fewer rounds. Memory: one round, K − L + 1 products at a time (`link_chunk` of the loop bounds it); "auto" keeps
-    up to 2L further copies of the adapted parameters for each of these.
+    up to 2L + 2 further copies of the adapted parameters for each of these.
     When it is wrong: the expansion overshoots once K·α·λmax passes 2 or 3; then a center of "auto", or near the middle
     of the spectrum of αH, a scale of "paper", or a higher order helps. Error of the order of (K·α·‖H‖)^{L+1}/(L+1)!.
     With "auto", where curvature is large in many directions that L rounds do not meet. With scale 1, an order of K or

@@ -16,8 +16,8 @@ M = Z·Qᵀ, and U = Z·(I − QᵀQ) what sticks out of the span. On the span a
 
 Uᵀ M⁺ U is the least X with which a positive semidefinite H stays so (Schur's complement; Nyström's approximation; what
 BFGS adds). M⁺ inverts M where curvature is clearly positive, and is 0 elsewhere. s is a tenth of the Rayleigh quotient
-of the last round. Mixed terms are taken for zero beyond the span: to complete them as rows of one Hessian, on
-(adapted, meta), measured worse.
+of the last round. Mixed terms are taken for zero beyond the span: to complete them too, as rows of one Hessian on
+(adapted, meta), measured better on quadratic losses but worse on networks.
 """
 
 from collections.abc import Sequence
@@ -130,58 +130,61 @@ class LinkModels:
 
     Attributes:
         last: the last round, which every product is taken relative to: this keeps rounding out of small changes.
-        basis: Q, [n, r, d].
-        images: Z, with mixed terms, [n, r, d + m].
+        rows: Q above Z, [n, 2r, d].
+        mixed: mixed terms of Q, [n, r, m].
         inverse: M⁺, [n, r, r].
         rest: s, 0-d.
-        rows: Q and Z, [n, 2r, d].
         core: [n, 2r, 2r]; the model is rowsᵀ·core·rows + s·I.
     """
 
     last: Answers
-    basis: Tensor
-    images: Tensor
+    rows: Tensor
+    mixed: Tensor
     inverse: Tensor
     rest: Tensor
-    rows: Tensor
     core: Tensor
 
     @staticmethod
     def first(answers: Answers) -> "LinkModels":
         """From one round."""
-        return _learned(answers, answers.directions[:, None][:, :0], answers.values[:, None][:, :0], None)
+        width = answers.directions.shape[1]
+        return _learned(answers, answers.directions[:, None][:, :0], answers.values[:, None][:, :0, width:], None)
 
     def moved_down(self, answers: Answers) -> "LinkModels":
         """After one more round, with a new link at the low end, and without the one at the top."""
-        before = (torch.cat([torch.zeros_like(t[:1]), t[:-1]]) for t in (self.basis, self.images, self.inverse))
+        before = (torch.cat([torch.zeros_like(t[:1]), t[:-1]]) for t in (self.rows, self.mixed, self.inverse))
         return _learned(answers, *before)
 
     def product(self, link: int, gradient: Tree) -> Product:
         """S·direction and mixed term: those of the last round, and the model applied to the change since."""
         last, rows = self.last.values[link], self.rows[link]
         change = _row(gradient) - self.last.directions[link]
-        width, rounds = len(change), len(rows) // 2
+        width = len(change)
         shares = rows @ change
         curved = last[:width] + self.rest * change + (self.core[link] @ shares) @ rows
         mixed = last[width:]
         if len(mixed):
-            mixed = mixed + shares[:rounds] @ self.images[link][:, width:]
+            mixed = mixed + shares[: len(rows) // 2] @ self.mixed[link]
         return Product(curved, mixed, change)
 
 
-def _learned(answers: Answers, basis: Tensor, images: Tensor, inverse: Tensor | None) -> LinkModels:
+def _learned(answers: Answers, rows: Tensor, mixed: Tensor, inverse: Tensor | None) -> LinkModels:
     """Make the new directions orthonormal to the basis, their products likewise; then M, M⁺ and the core."""
-    direction, image = answers.directions, answers.values
+    rounds, width = mixed.shape[1], rows.shape[2]
+    basis, products = rows[:, :rounds], rows[:, rounds:]
+    direction, answer = answers.directions.unsqueeze(1), answers.values.unsqueeze(1)
+    product, term = answer[..., :width], answer[..., width:]
+    size = whole = direction.norm(dim=2, keepdim=True)
     if inverse is not None:
-        share = (basis @ direction.unsqueeze(2)).mT
-        direction = direction - (share @ basis).squeeze(1)
-        image = image - (share @ images).squeeze(1)
-    size = direction.norm(dim=1, keepdim=True)
-    new = size > answers.directions.norm(dim=1, keepdim=True) * torch.finfo(size.dtype).eps ** 0.5
-    factor = _quotient(torch.ones_like(size), size, new).unsqueeze(2)
-    basis = torch.cat([basis, direction.unsqueeze(1) * factor], dim=1)
-    images = torch.cat([images, image.unsqueeze(1) * factor], dim=1)
-    products = images[..., : basis.shape[2]]
+        share = direction @ basis.mT
+        direction = direction - share @ basis
+        product, term = product - share @ products, term - share @ mixed
+        size = direction.norm(dim=2, keepdim=True)
+    new = size > whole * torch.finfo(size.dtype).eps ** 0.5
+    factor = _quotient(torch.ones_like(size), size, new)
+    rows = torch.cat([basis, direction * factor, products, product * factor], dim=1)
+    mixed = torch.cat([mixed, term * factor], dim=1)
+    basis, products = rows[:, : rounds + 1], rows[:, rounds + 1 :]
     inner = basis @ products.mT
     inner = (inner + inner.mT) / 2
     inverse = _widened(inverse, inner, products)
@@ -191,7 +194,7 @@ def _learned(answers: Answers, basis: Tensor, images: Tensor, inverse: Tensor | 
     upper = torch.cat([covered @ inner - inner - rest * unit, unit - covered], dim=2)
     lower = torch.cat([(unit - covered).mT, inverse], dim=2)
     core = torch.cat([upper, lower], dim=1)
-    return LinkModels(answers, basis, images, inverse, rest, torch.cat([basis, products], dim=1), core)
+    return LinkModels(answers, rows, mixed, inverse, rest, core)
 
 
 def _widened(inverse: Tensor | None, inner: Tensor, products: Tensor) -> Tensor:
