@@ -39,6 +39,7 @@ ESTIMATORS = [
     Truncated(2),
     Binomial(2),
     Binomial(2, scale="paper", center=0.1),
+    Binomial(2, center="auto"),
     Hybrid(3, 2),
     Split(2, late=Binomial(1), early=Exact()),
     Implicit(ConjugateGradient(3)),

@@ -133,6 +133,19 @@ def test_estimators_and_their_fields_are_chosen_by_name(metagrad, tmp_path):
     assert config["rule"] == "Momentum(lr=0.02, momentum=0.9, nesterov=False)"
 
 
+def test_a_learned_center_is_kept_in_the_configuration(metagrad, tmp_path):
+    chosen = [
+        ("--estimator", "Binomial(order=2, center='auto')"),
+        ("--estimator", "binomial", "--estimator.center", "auto"),
+    ]
+    for name, options in zip("ab", chosen, strict=True):
+        status, _, err = metagrad("train", "--out", tmp_path / name, "--meta-steps", 1, *SMALL, *options)
+        assert (status, err) == (0, "")
+        text = Run(tmp_path / name).config()["estimator"]
+        assert text == "Binomial(order=2, scale=1.0, center='auto')"
+        assert metagrad("train", "--resume", tmp_path / name, "--meta-steps", 2)[0] == 0
+
+
 def test_runs_without_a_name_are_numbered(metagrad, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):

@@ -10,7 +10,7 @@ from metagrad import Binomial, Exact, FirstOrder, Hybrid, Implicit, Split, Trunc
 from metagrad.estimators import ConjugateGradient, Neumann
 
 STEPS = 5
-PULLBACKS = [
+LINEAR = [
     Exact(),
     FirstOrder(),
     *(Truncated(window) for window in (0, 1, STEPS - 1, STEPS, STEPS + 1)),
@@ -22,6 +22,12 @@ PULLBACKS = [
     Split(3, late=Exact(), early=Binomial(1)),
     Split(2, late=Binomial(1), early=Exact()),
 ]
+# Linear in the links, but not in the cotangent: it chooses what is learned.
+LEARNED = [
+    *(Binomial(order, center="auto") for order in (0, 1, 2, 3, STEPS - 1, STEPS, STEPS + 1)),
+    Split(3, late=Binomial(2, center="auto"), early=Binomial(1, center="auto")),
+]
+PULLBACKS = [*LINEAR, *LEARNED]
 
 
 def pulled(estimator, chain, u):
@@ -38,14 +44,22 @@ def assert_close(actual, expected, tolerance=1e-12):
     assert error <= tolerance * size, f"relative error {error / size:.2e}"
 
 
+@pytest.mark.parametrize("estimator", LINEAR, ids=repr)
+def test_is_linear_in_the_cotangent(estimator):
+    chain = MatrixChain.random(STEPS)
+    u, v = cotangent(1), cotangent(2)
+    both = tree.add(tree.scale(u, 2.0), tree.scale(v, -3.0))
+    expected = 2.0 * pulled(estimator, chain, u) - 3.0 * pulled(estimator, chain, v)
+    assert_close([pulled(estimator, chain, both)], [expected], tolerance=1e-10)
+
+
 @pytest.mark.parametrize("estimator", PULLBACKS, ids=repr)
 class TestEveryPullback:
-    def test_is_linear_in_the_cotangent(self, estimator):
+    @pytest.mark.parametrize("factor", [-3.0, 0.0, 1e-4])
+    def test_is_homogeneous_in_the_cotangent(self, estimator, factor):
         chain = MatrixChain.random(STEPS)
-        u, v = cotangent(1), cotangent(2)
-        both = tree.add(tree.scale(u, 2.0), tree.scale(v, -3.0))
-        expected = 2.0 * pulled(estimator, chain, u) - 3.0 * pulled(estimator, chain, v)
-        assert_close([pulled(estimator, chain, both)], [expected], tolerance=1e-10)
+        expected = factor * pulled(estimator, chain, cotangent())
+        assert_close([pulled(estimator, chain, tree.scale(cotangent(), factor))], [expected], tolerance=1e-10)
 
     @pytest.mark.parametrize("steps", [1, 2, STEPS])
     def test_counted_products_and_rounds_equal_its_cost(self, estimator, steps):
@@ -109,7 +123,16 @@ def test_exact_is_the_product_of_all_links(steps):
 
 
 @pytest.mark.parametrize("extra", [0, 1, 5])
-@pytest.mark.parametrize("make", [Truncated, Binomial, lambda n: Hybrid(n, n), lambda n: Binomial(n, scale="paper")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        Truncated,
+        Binomial,
+        lambda n: Hybrid(n, n),
+        lambda n: Binomial(n, scale="paper"),
+        lambda n: Binomial(n, center="auto"),
+    ],
+)
 def test_orders_and_windows_of_the_loop_or_more_are_exact(make, extra):
     chain = MatrixChain.random(STEPS)
     expected = pulled(Exact(), chain, cotangent())
@@ -172,7 +195,10 @@ def test_order_zero_is_first_order():
         (lambda: Binomial(True), "order must be an integer, got True"),
         (lambda: Binomial(1, scale="papper"), "scale .* must be a number, got 'papper'"),
         (lambda: Binomial(1, scale=math.nan), "scale .* must be finite, got nan"),
-        (lambda: Binomial(1, center=math.inf), "center must be finite, got inf"),
+        (lambda: Binomial(1, center=math.inf), "center .* must be finite, got inf"),
+        (lambda: Binomial(1, center="atuo"), "center .* must be a number, got 'atuo'"),
+        (lambda: Binomial(1, scale="paper", center="auto"), 'scale must stay 1 with center "auto"'),
+        (lambda: Binomial(1, scale=0.5, center="auto"), 'scale must stay 1 with center "auto"'),
         (lambda: Truncated(-2), "window must be at least 0, got -2"),
         (lambda: Hybrid(-1, 2), "window must be at least 0"),
         (lambda: Hybrid(1, -2), "order must be at least 0"),

@@ -66,6 +66,15 @@ def test_what_cannot_be_compared_is_left_out_with_its_reason():
     assert "Binomial(order=2, center=0.1)" in names
 
 
+def test_a_learned_center_can_be_compared():
+    config = small(estimator=Binomial(2, center="auto"))
+    rows = compare(config, Effort(tasks=2, repeats=1, proximal=1.0), Silent(), lambda _text: None)
+    by_name = {row.estimator: row for row in rows}
+    learned, plain = by_name["Binomial(order=2, center='auto')"], by_name["Binomial(order=2)"]
+    assert (learned.products, learned.rounds) == (plain.products, plain.rounds)
+    assert 0 < learned.error[1] < plain.error[1]
+
+
 def test_live_tensors_counts_what_is_alive_at_once():
     existing = torch.zeros(1000)
 

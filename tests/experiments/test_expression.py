@@ -26,6 +26,7 @@ OBJECTS = [
     Truncated(window=3),
     Binomial(order=3, scale="paper"),
     Binomial(order=1, scale=0.5, center=0.2),
+    Binomial(order=2, center="auto"),
     Hybrid(window=4, order=2),
     Split(window=2, late=Exact(), early=Binomial(order=1)),
     Split(window=1, late=Truncated(window=1), early=Split(window=1)),

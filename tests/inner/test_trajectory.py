@@ -128,6 +128,7 @@ def estimators(steps):
         Binomial(0),
         Binomial(1),
         Binomial(3, center=0.5),
+        Binomial(3, center="auto"),
         Implicit(ConjugateGradient(3)),
         Implicit(Neumann(2)),
     ]

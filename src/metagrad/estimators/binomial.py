@@ -5,6 +5,7 @@ from typing import Literal
 
 from metagrad import checks, tree
 from metagrad.estimators.base import Adjoint, Chain, Cost, Pullback, Pulled
+from metagrad.estimators.learned_center import pull_about_learned_center
 from metagrad.tree import Tree
 
 
@@ -16,36 +17,59 @@ class Binomial(Pullback):
 
     In general a link is D + C, direct plus curvature. With scale c and center s it is written as
     (1 − s)·D + (c·C + s·D), and the product is expanded in the second summand: the same products, another truncation.
+    With center "auto" what is moved is an operator for each link, learned within the task from the products that the
+    expansion asks for anyway, at the best present estimate of each adjoint: `learned_center.py`. It needs no tuning, is
+    no longer linear in the outer gradient (twice of it still gives twice the result), and reports an estimate of its
+    relative error on the state before the first step in the diagnostics, as "error_estimate", if L > 0.
 
     Cost: L(K − L + 1) products in L rounds, L = min(order, K); for 1 < L < K that is *more* products than `Exact`, in
-    fewer rounds. Memory: one round, K − L + 1 products at a time (`link_chunk` of the loop bounds it).
-    When it is wrong: the expansion overshoots once K·α·λmax passes 2 or 3; then a center near the middle of the
-    spectrum of αH, a scale of "paper", or a higher order helps. Error of the order of (K·α·‖H‖)^{L+1}/(L+1)!.
-    With scale 1, an order of K or more is exact.
-    Source: equation 8 and algorithms 1 and 2 of the binomial paper (its triangular matrix must include the diagonal).
+    fewer rounds. Memory: one round, K − L + 1 products at a time (`link_chunk` of the loop bounds it); "auto" keeps
+    up to 2L + 2 further copies of the adapted parameters for each of these.
+    When it is wrong: the expansion overshoots once K·α·λmax passes 2 or 3; then a center of "auto", or near the middle
+    of the spectrum of αH, a scale of "paper", or a higher order helps. Error of the order of (K·α·‖H‖)^{L+1}/(L+1)!.
+    With "auto", where curvature is large in many directions that L rounds do not meet; on networks of a few
+    thousand numbers its own linear algebra adds some half to the time, uncompiled. With scale 1, an order of K or
+    more is exact.
+    Source: equation 8 and algorithms 1 and 2 of the binomial paper (its triangular matrix must include the diagonal);
+    both kinds of center are ours.
 
     Args:
         order: L, the largest number of curvature factors kept, at least 0; 0 with center 0 is `FirstOrder`.
         scale: c, or "paper" for L/K, which the paper uses on real data: it damps the overshoot and gives up the
             gain in accuracy where steps are small.
-        center: s, the point that the expansion is taken about, in units of αλ; 0 is the paper's.
+        center: s, the point that the expansion is taken about, in units of αλ; 0 is the paper's; "auto" for a
+            learned operator.
 
     Raises:
         TypeError: an argument of the wrong type.
-        ValueError: `order` is negative, or `scale` or `center` is not finite.
+        ValueError: `order` is negative, `scale` or `center` is not finite, or a `scale` beside a center of "auto".
     """
 
     order: int
     scale: float | Literal["paper"] = 1.0
-    center: float = 0.0
+    center: float | Literal["auto"] = 0.0
 
     def __post_init__(self) -> None:
         checks.integer("order", self.order, least=0)
         if self.scale != "paper":
             checks.number('scale (a number or "paper")', self.scale)
-        checks.number("center", self.center)
+        if self.center != "auto":
+            checks.number('center (a number or "auto")', self.center)
+        elif self.scale != 1.0:
+            raise ValueError(f'scale must stay 1 with center "auto", which damps by itself, got {self.scale!r}')
 
     def pull(self, chain: Chain, cotangent: Tree) -> Adjoint:
+        """Pull a cotangent back in L rounds."""
+        if self.center == "auto":
+            return pull_about_learned_center(chain, cotangent, self.order)
+        return self._expand(chain, cotangent, self.center)
+
+    def cost(self, num_steps: int) -> Cost:
+        """L(K − L + 1) products in L rounds."""
+        order = min(self.order, num_steps)
+        return Cost(products=order * (num_steps - order + 1), rounds=order)
+
+    def _expand(self, chain: Chain, cotangent: Tree, center: float) -> Adjoint:
         """Raise a band of K − L + 1 adjoints from order 0 to order L.
 
         Write λˡ_k for the adjoint of order l before link k. It obeys
@@ -63,9 +87,9 @@ class Binomial(Pullback):
         band: dict[int, Pulled] = {}
         for k in range(steps - 1, max(order, 1) - 2, -1):
             band[k] = chain.direct(k, adjoint)
-            adjoint = self._blend(band[k].state, {})
+            adjoint = _blend(band[k].state, {}, center)
             if order == 0:
-                meta = tree.add(meta, self._blend(band[k].meta, {}))
+                meta = tree.add(meta, _blend(band[k].meta, {}, center))
 
         for level in range(order):
             low, top = order - 1 - level, steps - 1 - level
@@ -79,27 +103,23 @@ class Binomial(Pullback):
             raised: dict[int, Pulled] = {}
             for k in range(top - 1, low - 1, -1):
                 raised[k] = chain.direct(k, adjoint)
-                adjoint = tree.add(self._blend(raised[k].state, band[k].state), tree.pick(curved, k - low))
+                adjoint = tree.add(_blend(raised[k].state, band[k].state, center), tree.pick(curved, k - low))
                 if level == order - 1:
-                    link_meta = self._blend(raised[k].meta, band[k].meta)
+                    link_meta = _blend(raised[k].meta, band[k].meta, center)
                     meta = tree.add(meta, tree.add(link_meta, tree.pick(mixed, k - low)))
             if low > 0:
                 raised[low - 1] = chain.direct(low - 1, adjoint)
             band = raised
         return Adjoint(adjoint, meta)
 
-    def cost(self, num_steps: int) -> Cost:
-        """L(K − L + 1) products in L rounds."""
-        order = min(self.order, num_steps)
-        return Cost(products=order * (num_steps - order + 1), rounds=order)
-
     def _factor(self, steps: int) -> float:
         if self.scale == "paper":
             return min(self.order, steps) / max(steps, 1)
         return float(self.scale)
 
-    def _blend(self, this_order: Tree, order_below: Tree) -> Tree:
-        """(1 − s)·this_order + s·order_below."""
-        if self.center == 0.0:
-            return this_order
-        return tree.add(tree.scale(this_order, 1.0 - self.center), tree.scale(order_below, self.center))
+
+def _blend(this_order: Tree, order_below: Tree, center: float) -> Tree:
+    """(1 − s)·this_order + s·order_below."""
+    if center == 0.0:
+        return this_order
+    return tree.add(tree.scale(this_order, 1.0 - center), tree.scale(order_below, center))

@@ -38,7 +38,7 @@ def error_bound(estimator: Pullback, curvature: CurvatureRange) -> float:
     of bound·‖g‖. Source: theorems 3.6, 3.8 and 3.10 of the binomial paper, generalised in docs/derivation.md.
 
     Raises:
-        TypeError: `estimator` is not one that pulls back through a chain by products alone.
+        TypeError: `estimator` is not one that pulls back through a chain by products alone, or has center "auto".
     """
     match estimator:
         case Exact():
@@ -85,17 +85,24 @@ def _norm(estimator: Pullback, curvature: CurvatureRange) -> float:
             before, after = _parts(estimator, curvature)
             return _norm(early, before) * _norm(late, after)
         case Binomial():
-            order, scale = _order_and_scale(estimator, len(curvature))
-            moved = curvature.farthest_from(estimator.center, scale)
-            kept = sum(_by_factors(moved, abs(1.0 - estimator.center))[: order + 1])
+            order, scale, center = _settings(estimator, len(curvature))
+            moved = curvature.farthest_from(center, scale)
+            kept = sum(_by_factors(moved, abs(1.0 - center))[: order + 1])
             return min(kept, _exact_norm(curvature) + _binomial_bound(estimator, curvature))
         case _:
             return _exact_norm(curvature)
 
 
-def _order_and_scale(estimator: Binomial, steps: int) -> tuple[int, float]:
+def _settings(estimator: Binomial, steps: int) -> tuple[int, float, float]:
+    """Order, scale and center as numbers."""
+    if estimator.center == "auto":
+        raise TypeError(
+            f"error_bound knows no bound for {estimator!r}, whose center depends on the task; "
+            'its diagnostics hold an "error_estimate"'
+        )
     order = min(estimator.order, steps)
-    return order, order / max(steps, 1) if estimator.scale == "paper" else float(estimator.scale)
+    scale = order / max(steps, 1) if estimator.scale == "paper" else float(estimator.scale)
+    return order, scale, float(estimator.center)
 
 
 def _by_factors(sizes: Sequence[float], rest: float) -> list[float]:
@@ -108,13 +115,13 @@ def _by_factors(sizes: Sequence[float], rest: float) -> list[float]:
 
 def _binomial_bound(estimator: Binomial, curvature: CurvatureRange) -> float:
     """The least of the bounds that apply; each holds on its own, so the order of the estimator decides nothing else."""
-    order, scale = _order_and_scale(estimator, len(curvature))
+    order, scale, center = _settings(estimator, len(curvature))
     bounds = [
-        _link_by_link(curvature, order, scale, estimator.center),
-        _about_the_middle(curvature, order, scale, estimator.center),
+        _link_by_link(curvature, order, scale, center),
+        _about_the_middle(curvature, order, scale, center),
     ]
     if order == 0:
-        bounds.append(farthest_product(curvature.low, curvature.high, estimator.center))
+        bounds.append(farthest_product(curvature.low, curvature.high, center))
     # An infinite product times a zero is not a number.
     return min((bound for bound in bounds if not math.isnan(bound)), default=math.inf)
 

@@ -1,0 +1,197 @@
+"""`Binomial(center="auto")`: what its models reproduce, where its error lies, and what must not make it stumble."""
+
+import pytest
+import torch
+from torch.func import vmap
+
+from cases import HEAD, LOSS, MODELS, RULES, captured, make_tasks
+from matrix_chain import MatrixChain, cotangent, flatten
+from metagrad import Binomial, Exact, FirstOrder, MetaLearner, Truncated, tree
+from metagrad.estimators import CurvatureRange, Pulled, error_bound
+from metagrad.estimators.learned_center import Answers, LinkModels
+
+SIZE, STEPS = 30, 5
+
+
+class Bowls:
+    """Steps of SGD on quadratics ½ φᵀ H_k φ, with a parameter m that enters as φᵀ B_k m: mixed terms Bᵀ d."""
+
+    def __init__(self, hessians, mixed, rate):
+        self.hessians, self.mixed, self.rate = hessians, mixed, rate
+
+    @classmethod
+    def drifting(cls, steepness, seed=0, dtype=torch.float64, steps=STEPS):
+        """Joint Hessians that are positive semidefinite, of falling spectrum, different at each link but related."""
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(*shape):
+            return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+        spectrum = 0.7 ** torch.arange(SIZE + 3, dtype=torch.float64)
+        base, joint = draw(SIZE + 3, SIZE + 3), []
+        for _ in range(steps):
+            basis = torch.linalg.qr(base + 0.3 * draw(SIZE + 3, SIZE + 3))[0]
+            joint.append(((basis * spectrum) @ basis.T).to(dtype))
+        return cls(
+            torch.stack([h[:SIZE, :SIZE] for h in joint]), torch.stack([h[:SIZE, SIZE:] for h in joint]), steepness
+        )
+
+    def __len__(self):
+        return len(self.hessians)
+
+    def window(self, start, stop):
+        return Bowls(self.hessians[start:stop], self.mixed[start:stop], self.rate)
+
+    def direct(self, k, cotangent):
+        return Pulled(cotangent, tree.scale(cotangent["adapted"], -self.rate), {})
+
+    def curvature(self, k, direction):
+        return {"adapted": self.hessians[k] @ direction}, {"m": direction @ self.mixed[k]}
+
+    def curvature_everywhere(self, directions):
+        products = (self.hessians @ directions.unsqueeze(2)).squeeze(2)
+        return {"adapted": products}, {"m": (directions.unsqueeze(1) @ self.mixed).squeeze(1)}
+
+
+def outer(seed=1, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return {"adapted": torch.randn(SIZE, generator=generator, dtype=torch.float64).to(dtype)}
+
+
+def error(estimator, chain, u, part="start"):
+    exact, estimate = (getattr(e.pull(chain, u), part) for e in (Exact(), estimator))
+    return (tree.norm(tree.subtract(estimate, exact)) / tree.norm(exact)).item()
+
+
+def auto(order):
+    return Binomial(order, center="auto")
+
+
+def median(values):
+    return torch.tensor(values, dtype=torch.float64).median().item()
+
+
+@pytest.mark.parametrize("order", range(1, STEPS))
+@pytest.mark.parametrize("steepness", [0.1, 1.0, 3.0])
+def test_is_closer_than_plain_and_truncated(steepness, order):
+    cases = [(Bowls.drifting(steepness, seed), outer(seed)) for seed in range(9)]
+    learned = median([error(auto(order), *case) for case in cases])
+    assert learned <= 0.5 * median([error(Binomial(order), *case) for case in cases])
+    assert learned <= 0.8 * median([error(Truncated(order), *case) for case in cases])
+    meta = median([error(auto(order), *case, "meta") for case in cases])
+    assert meta <= 0.96 * median([error(Binomial(order), *case, "meta") for case in cases])
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_error_has_slope_order_plus_one_or_more_in_the_step_size(order):
+    errors = [error(auto(order), Bowls.drifting(rate), outer()) for rate in (1e-2, 1e-3)]
+    assert errors[0] / errors[1] >= 0.8 * 10 ** (order + 1)
+
+
+def test_order_zero_is_first_order():
+    chain = MatrixChain.random(STEPS)
+    learned, first = (e.pull(chain, cotangent()) for e in (auto(0), FirstOrder()))
+    assert torch.equal(flatten(learned.start), flatten(first.start))
+    assert torch.equal(learned.meta["rule"], first.meta["rule"])
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_curvature_of_low_rank_is_learned_whole(rank):
+    """As many rounds as the rank: by then every positive semidefinite link is known, though L < K."""
+    generator = torch.Generator().manual_seed(3)
+    roots = torch.randn(rank, SIZE, generator=generator, dtype=torch.float64) / SIZE**0.5
+    hessians = torch.stack(
+        [(roots.T * torch.rand(rank, generator=generator, dtype=torch.float64)) @ roots for _ in range(STEPS)]
+    )
+    models = None
+    for low in reversed(range(rank)):
+        band = hessians[low : low + 4]
+        # Not at right angles to what curves, as at random they would be: such a curvature is not clearly positive.
+        directions = torch.randn(4, rank, generator=generator, dtype=torch.float64) @ roots
+        directions = directions + 0.1 * torch.randn(4, SIZE, generator=generator, dtype=torch.float64)
+        answers = Answers.of(directions, {"adapted": (band @ directions.unsqueeze(2)).squeeze(2)}, {})
+        models = LinkModels.first(answers) if models is None else models.moved_down(answers)
+    direction = torch.randn(SIZE, generator=generator, dtype=torch.float64)
+    for k in range(rank - 1, 4):  # those below were asked less often
+        change = direction - models.last.directions[k]
+        basis = models.rows[k, :rank]
+        rest = models.rest * (change - change @ basis.T @ basis)
+        assert torch.allclose(models.product(k, direction).curved - rest, hessians[k] @ direction, atol=1e-10)
+
+
+@pytest.mark.parametrize("order", [1, 2, 4, 5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_links_without_curvature(order, dtype):
+    flat = Bowls(torch.zeros(STEPS, SIZE, SIZE, dtype=dtype), torch.zeros(STEPS, SIZE, 3, dtype=dtype), 0.1)
+    adjoint = auto(order).pull(flat, outer(dtype=dtype))
+    assert torch.equal(adjoint.start["adapted"], outer(dtype=dtype)["adapted"])
+    assert adjoint.start["adapted"].dtype == dtype
+    assert adjoint.diagnostics["error_estimate"] == 0
+
+
+@pytest.mark.parametrize("order", [1, 2, 4, 5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_directions_that_vanish_or_repeat_or_curve_down(order, dtype):
+    chain = Bowls.drifting(1.0, dtype=dtype)
+    nothing = auto(order).pull(chain, tree.scale(outer(dtype=dtype), 0.0))
+    assert not nothing.start["adapted"].any()
+    assert nothing.diagnostics["error_estimate"] == 0
+    identity = torch.eye(SIZE, dtype=dtype).expand(STEPS, SIZE, SIZE)
+    alike = Bowls(identity, chain.mixed, 0.3)  # every adjoint is a multiple of the same vector
+    assert error(auto(order), alike, outer(dtype=dtype)) <= 10 * torch.finfo(dtype).eps
+    down = Bowls(-chain.hessians, chain.mixed, 0.3)
+    assert error(auto(order), down, outer(dtype=dtype)) <= 0.3
+
+
+@pytest.mark.parametrize("order", range(1, STEPS + 1))
+def test_single_precision_is_as_close_as_its_rounding_allows(order):
+    precise, single = (
+        auto(order).pull(Bowls.drifting(1.0, dtype=dtype), outer(dtype=dtype)).start["adapted"].double()
+        for dtype in (torch.float64, torch.float32)
+    )
+    assert (single - precise).norm() <= 1e-4 * precise.norm()
+
+
+def test_mapped_over_tasks_equals_a_loop():
+    chain, us = Bowls.drifting(1.0), torch.stack([outer(seed)["adapted"] for seed in range(3)])
+    mapped = vmap(lambda u: auto(3).pull(chain, {"adapted": u}).start["adapted"])(us)
+    looped = torch.stack([auto(3).pull(chain, {"adapted": u}).start["adapted"] for u in us])
+    assert torch.allclose(mapped, looped, rtol=1e-10)
+
+
+@pytest.mark.parametrize("learner", [{}, {"adapts": True}, {"adapts": True, "proximal": 0.7}], ids=str)
+@pytest.mark.parametrize("rule", ["sgd", "nesterov", "rates-per-element"])
+@pytest.mark.parametrize("model", ["mlp", "tied-and-frozen", "batch-norm"])
+def test_exact_from_the_order_of_the_loop_on(model, rule, learner):
+    make, features = MODELS[model]
+    network, tasks, options = make().double(), make_tasks(features), dict(learner)
+    if options.pop("adapts", False):
+        options["adapts"] = HEAD[model]
+
+    def gradient(estimator):
+        result = MetaLearner(network, LOSS, RULES[rule], 3, estimator, **options).meta_gradient(tasks)
+        return result.gradient
+
+    exact = gradient(Exact())
+    for order in (3, 4):
+        assert tree.norm(tree.subtract(gradient(auto(order)), exact)) <= 1e-10 * tree.norm(exact)
+    below, first = (tree.norm(tree.subtract(gradient(e), exact)) for e in (auto(2), FirstOrder()))
+    assert 0 < below <= 0.2 * first
+
+
+@pytest.mark.parametrize("mode", ["whole", "pieces"])
+def test_captured_equals_uncaptured(mode):
+    make, features = MODELS["mlp"]
+    network, tasks = make().double(), make_tasks(features)
+    arguments = (network, LOSS, RULES["sgd"], 4, auto(2))
+    expected = MetaLearner(*arguments).meta_gradient(tasks)
+    result = captured(mode)(*arguments).meta_gradient(tasks)
+    assert tree.norm(tree.subtract(result.gradient, expected.gradient)) <= 1e-10 * tree.norm(expected.gradient)
+    estimates = [r.diagnostics["error_estimate"] for r in (result, expected)]
+    assert torch.allclose(*estimates, rtol=1e-8)
+    assert estimates[0].shape == (2,)
+
+
+def test_there_is_no_bound():
+    with pytest.raises(TypeError, match=r"no bound for Binomial.*center depends on the task"):
+        error_bound(auto(2), CurvatureRange.lipschitz([0.1, 0.2, 0.3]))
