@@ -108,6 +108,7 @@ def test_the_formula_replaces_plain_convolutions_only():
 
         assert any("conv" in call for call in calls(fn, images)), name
     assert any("conv" in call for call in calls(F.conv2d, images[0], filters))  # one image, without its axis
+    assert any("conv" in call for call in calls(F.conv2d, images.bfloat16(), filters.bfloat16()))
 
 
 def test_bias_and_strides_are_read():

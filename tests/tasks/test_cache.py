@@ -357,5 +357,5 @@ def test_episodes_stream_from_the_file_without_reading_all_of_it(tmp_path):
     for what in ("write", "read"):
         command = [sys.executable, "-c", STREAMING, str(tmp_path), what]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert (tmp_path / "large.cache").stat().st_size > 400e6
+    assert (tmp_path / "large.2.cache").stat().st_size > 400e6
     assert int(done.stdout) < 100e6

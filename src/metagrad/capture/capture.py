@@ -43,7 +43,9 @@ class Capture:
     Args:
         mode: "whole" makes one graph of the meta-gradient; "pieces" one of each of inner gradient, curvature product
             and outer gradient, whatever the number of inner steps; "auto" takes "whole" on CUDA and for small networks
-            without convolutions, and "pieces" for all others; "off" evaluates as written.
+            without convolutions, and "pieces" for all others; "off" evaluates as written. Pieces with convolutions on a
+            CPU take tasks, and links, one at a time unless `task_chunk` and `link_chunk` say otherwise: with filters of
+            their own, side by side they would be slow grouped convolutions.
         streams: threads that work on tasks at once in "pieces", each with a single thread of torch; None takes as many
             as torch has where images are small, too small for an operation to be split among cores, and 1 elsewhere.
         announce: told, in sentences, what was chosen and when something is compiled; the log of this package by
@@ -119,7 +121,6 @@ class Capture:
         if mode == "whole":
             return _reusing(loop, estimator) if _size(meta) <= SMALL else loop
         if convolutions and loop.link_chunk is None:
-            # As for tasks: with weights of their own, side by side they would be slow grouped convolutions.
             return replace(loop, link_chunk=1)
         return loop
 

@@ -94,6 +94,7 @@ def candidates(num_steps: int) -> list[Estimator]:
         *(Truncated(window=window) for window in between),
         *(Binomial(order=order) for order in between),
         *(Binomial(order=order, scale="paper") for order in between),
+        *(Binomial(order=order, center="auto") for order in between),
         *(Hybrid(window=num_steps - 1, order=order) for order in range(1, num_steps - 1)),
         Exact(),
         Implicit(),

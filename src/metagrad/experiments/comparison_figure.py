@@ -8,15 +8,16 @@ from matplotlib.figure import Figure
 from metagrad.experiments.compare import Row
 from metagrad.experiments.config import Experiment
 
-# family, plain or scaled → label, colour, marker; colours of Okabe and Ito, told apart by most eyes
-_STYLES: dict[tuple[str, bool], tuple[str, str, str]] = {
-    ("FirstOrder", False): ("FirstOrder", "#000000", "s"),
-    ("Truncated", False): ("Truncated, window beside it", "#D55E00", "v"),
-    ("Binomial", False): ("Binomial, order beside it", "#0072B2", "o"),
-    ("Binomial", True): ('Binomial, scale="paper"', "#56B4E9", "^"),
-    ("Hybrid", False): ("Hybrid, window = K − 1", "#009E73", "D"),
-    ("Implicit", False): ("Implicit, proximal problem", "#CC79A7", "P"),
-    ("FiniteDifference", False): ("FiniteDifference, proximal problem", "#E69F00", "X"),
+# family, kind → label, colour, marker; colours of Okabe and Ito, and a wine of Tol, told apart by most eyes
+_STYLES: dict[tuple[str, str], tuple[str, str, str]] = {
+    ("FirstOrder", ""): ("FirstOrder", "#000000", "s"),
+    ("Truncated", ""): ("Truncated, window beside it", "#D55E00", "v"),
+    ("Binomial", ""): ("Binomial, order beside it", "#0072B2", "o"),
+    ("Binomial", "'paper'"): ('Binomial, scale="paper"', "#56B4E9", "^"),
+    ("Binomial", "'auto'"): ('Binomial, center="auto"', "#882255", "*"),
+    ("Hybrid", ""): ("Hybrid, window = K − 1", "#009E73", "D"),
+    ("Implicit", ""): ("Implicit, proximal problem", "#CC79A7", "P"),
+    ("FiniteDifference", ""): ("FiniteDifference, proximal problem", "#E69F00", "X"),
 }
 
 
@@ -46,9 +47,13 @@ def comparison(config: Experiment, rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def _kind(row: Row) -> str:
+    return next((kind for kind in ("'paper'", "'auto'") if kind in row.estimator), "")
+
+
 def _panel(axes: Axes, rows: Sequence[Row], cost: Callable[[Row], float]) -> None:
-    for (family, scaled), (label, colour, marker) in _STYLES.items():
-        members = [row for row in rows if row.family == family and ("'paper'" in row.estimator) == scaled]
+    for (family, kind), (label, colour, marker) in _STYLES.items():
+        members = [row for row in rows if row.family == family and _kind(row) == kind]
         if not members:
             continue
         middle = [row.error[1] for row in members]
