@@ -16,7 +16,9 @@ LAYERS = [
     {"learner"},
     {"training"},
     {"experiments"},
-    {"commands"},
+    {"studies"},
+    {"terminal"},
+    {"commands", "reproducing"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,4 +1,4 @@
-"""The command line: `metagrad train | evaluate | compare | list`, and what becomes of errors."""
+"""The command line: `metagrad train | evaluate | compare | reproduce | list`, and what becomes of errors."""
 
 import contextlib
 import logging
@@ -10,8 +10,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 import torch
 
 from metagrad import __version__
-from metagrad.commands import INTERRUPTED, run_compare, run_evaluate, run_list, run_train
+from metagrad.commands import run_compare, run_evaluate, run_list, run_train
 from metagrad.experiments.options import CommandError, Parser, normal
+from metagrad.reproducing import run_reproduce
+from metagrad.terminal import INTERRUPTED
 
 USER_ERROR = 2
 
@@ -55,6 +57,7 @@ def _run(given: list[str]) -> int:
         "train": run_train,
         "evaluate": run_evaluate,
         "compare": run_compare,
+        "reproduce": run_reproduce,
         "list": run_list,
     }
     if given and given[0] in commands:
@@ -65,7 +68,8 @@ def _run(given: list[str]) -> int:
         "command",
         choices=list(commands),
         help="train: meta-train a model and test it; evaluate: test a run again; compare: measure all estimators; "
-        "list: presets, estimators, rules; `metagrad COMMAND --help` tells more (try `metagrad train sinusoid`)",
+        "reproduce: a figure or table of a paper, measured; list: presets, estimators, rules, studies; "
+        "`metagrad COMMAND --help` tells more (try `metagrad train sinusoid`)",
     )
     parser.parse(given)
     raise AssertionError("a command that parses is dispatched above")

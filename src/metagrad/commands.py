@@ -1,14 +1,13 @@
 """What each command does: `metagrad train`, `evaluate`, `compare` and `list`; errors are for `cli` to print."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from metagrad import terminal
 from metagrad.experiments import comparison_figure, figures, session, tables
 from metagrad.experiments.compare import Effort, compare, record
 from metagrad.experiments.config import Experiment
@@ -16,16 +15,10 @@ from metagrad.experiments.downloading import download
 from metagrad.experiments.expression import ESTIMATORS, RULES, SOLVERS, parse, short
 from metagrad.experiments.options import CommandError, Parser, add_fields, pairs, with_components, with_fields
 from metagrad.experiments.presets import BARE, PRESETS, named
+from metagrad.studies.catalogue import STUDIES
 from metagrad.training.evaluation import paired
-from metagrad.training.progress import Bar, Lines, Reporter
+from metagrad.training.progress import Reporter
 from metagrad.training.run import Run, write_json
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C."""
-
-_RUNS = Path("runs")
-_SECONDS_BETWEEN_LINES = 30.0
-_PIPED_WIDTH = 120  # characters; a file or pipe has no width of its own, and rich's 80 would fold the tables
 
 
 def run_train(arguments: list[str]) -> int:
@@ -43,9 +36,9 @@ def run_train(arguments: list[str]) -> int:
     config = with_fields(config, options, BARE)
     if options.data is not None:
         config = session.with_data(config, options.data)
-    path = _out(options.out) or _free(preset)
+    path = terminal.given_path(options.out) or terminal.free_path(preset)
     if options.download:
-        download(config.problem, lambda text: _say(_console(), text))
+        download(config.problem, lambda text: terminal.say(terminal.console(), text))
     session.apply_threads(config)
     return _in_run(path, lambda reporter: session.start(config, path, reporter))
 
@@ -69,18 +62,18 @@ def _resume(arguments: list[str]) -> int:
 
 def _in_run(path: Path, train: Callable[[Reporter], object], data: str | None = None) -> int:
     """Train with a reporter, then test the best weights."""
-    console = _console()
-    _say(console, f"training in {path}")
+    console = terminal.console()
+    terminal.say(console, f"training in {path}")
     try:
-        with _reporter(console) as reporter:
+        with terminal.reporter(console) as reporter:
             train(reporter)
         run = Run(path)
         config = session.opened(run, data)
         _test(console, config, run)
     except KeyboardInterrupt:
         if path.is_dir():
-            _say(console, f"interrupted; continue with: metagrad train --resume {path}")
-        return INTERRUPTED
+            terminal.say(console, f"interrupted; continue with: metagrad train --resume {path}")
+        return terminal.INTERRUPTED
     return 0
 
 
@@ -92,7 +85,7 @@ def _test(console: Console, config: Experiment, run: Run) -> None:
     console.print(tables.adaptation(result, config.num_steps))
     picture = run.path / "adaptation.png"
     figures.save(figures.adaptation(config, learner, sources, result), picture)
-    _wrote(console, run.path / "test.json", picture)
+    terminal.wrote(console, run.path / "test.json", picture)
 
 
 def run_evaluate(arguments: list[str]) -> int:
@@ -108,12 +101,12 @@ def run_evaluate(arguments: list[str]) -> int:
     parser.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or mps [as configured]")
     parser.add_argument("--out", metavar="FILE", help="also write the values of every task to this JSON file")
     options = parser.parse(arguments)
-    out = _out(options.out)
+    out = terminal.given_path(options.out)
     if out is not None and out.exists():
         raise ValueError(f"{out} exists already; choose another --out")
     if out is not None and not out.parent.is_dir():
         raise ValueError(f"{out.parent} is not a directory; choose another --out")
-    console = _console()
+    console = terminal.console()
     run = Run(Path(options.run))
     config = session.opened(run, options.data)
     asked = {name: getattr(options, name) for name in ("tasks", "steps", "seed")}
@@ -126,7 +119,7 @@ def run_evaluate(arguments: list[str]) -> int:
     console.print(tables.adaptation(result, config.num_steps))
     if out is not None:
         session.write_test(out, config, which, result)
-        _wrote(console, out)
+        terminal.wrote(console, out)
     if options.against:
         other = Run(Path(options.against))
         theirs = session.opened(other, options.data)
@@ -165,26 +158,26 @@ def run_compare(arguments: list[str]) -> int:
         config = session.with_data(config, options.data)
     effort = Effort(tasks=options.tasks, repeats=options.repeats, proximal=options.anchor)
     session.apply_threads(config)
-    path = _out(options.out) or _free(f"compare-{preset}")
+    path = terminal.given_path(options.out) or terminal.free_path(f"compare-{preset}")
     if path.exists():
         raise ValueError(f"{path} exists already; choose another --out")
-    console = _console()
-    with _reporter(console) as reporter:
-        rows = compare(config, effort, reporter, lambda text: _say(console, text))
+    console = terminal.console()
+    with terminal.reporter(console) as reporter:
+        rows = compare(config, effort, reporter, lambda text: terminal.say(console, text))
     console.print(tables.comparison(rows, config))
     for note in tables.comparison_notes(rows, config):
-        _say(console, note)
+        terminal.say(console, note)
     path.mkdir(parents=True)
     write_json(path / "comparison.json", record(config, effort, rows))
     figures.save(comparison_figure.comparison(config, rows), path / "comparison.png")
-    _wrote(console, path / "comparison.json", path / "comparison.png")
+    terminal.wrote(console, path / "comparison.json", path / "comparison.png")
     return 0
 
 
 def run_list(arguments: list[str]) -> int:
     """`metagrad list`: what there is to choose from."""
-    Parser("metagrad list", "List presets, estimators, rules and solvers.").parse(arguments)
-    console = _console()
+    Parser("metagrad list", "List presets, estimators, rules, solvers and studies.").parse(arguments)
+    console = terminal.console()
     presets = Table("preset", "what it is", "estimator", title="Presets: metagrad train PRESET", title_justify="left")
     for name, preset in PRESETS.items():
         presets.add_row(name, _first_line(preset), short(preset().estimator))
@@ -198,6 +191,12 @@ def run_list(arguments: list[str]) -> int:
         for cls in classes:
             table.add_row(short(parse(cls.__name__, classes, BARE)), _first_line(cls))
         console.print(table)
+    studies = Table(
+        "study", "what it measures", "source", title="Studies: metagrad reproduce STUDY", title_justify="left"
+    )
+    for study in STUDIES.values():
+        studies.add_row(study.name, study.title, study.source)
+    console.print(studies)
     return 0
 
 
@@ -217,35 +216,6 @@ def _configured(
     config = with_components(config, values, BARE)
     add_fields(parser, config)
     return parser, config
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=_PIPED_WIDTH)
-
-
-def _out(given: str | None) -> Path | None:
-    if given is not None and not given.strip():
-        raise ValueError("--out is empty; name a path, or leave it out")
-    return None if given is None else Path(given)
-
-
-def _reporter(console: Console) -> Bar | nullcontext[Lines]:
-    return Bar(console) if console.is_terminal else nullcontext(Lines(console, _SECONDS_BETWEEN_LINES))
-
-
-def _free(name: str) -> Path:
-    """The first of runs/NAME-1, runs/NAME-2, … that is not there."""
-    return next(path for number in count(1) if not (path := _RUNS / f"{name}-{number}").exists())
-
-
-def _wrote(console: Console, *paths: Path) -> None:
-    _say(console, f"wrote {' and '.join(str(path) for path in paths)}")
-
-
-def _say(console: Console, text: str) -> None:
-    """Print text as it is: a path may hold what rich would take for markup."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _first_line(thing: object) -> str:

@@ -10,7 +10,7 @@ from metagrad.experiments.fields import describe, replaced, walk
 
 Config = TypeVar("Config")
 
-FLAGS = ("--help", "--download")
+FLAGS = ("--help", "--download", "--as_published")
 """Options that take no value."""
 
 

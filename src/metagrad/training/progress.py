@@ -62,12 +62,12 @@ class Lines:
     def stepped(self, step: int, values: Mapping[str, float]) -> None:
         """Say something if nothing was said for a while."""
         if time.monotonic() - self._spoke >= self._seconds:
-            self._say(f"meta-step {step}/{self._meta_steps}  {_sentence(values)}")
+            self._say(f"meta-step {step}/{self._meta_steps}  {sentence(values)}")
 
     def validated(self, step: int, values: Mapping[str, float], best: bool) -> None:
         """Say what the validation gave."""
         mark = "  (best so far)" if best else ""
-        self._say(f"meta-step {step}/{self._meta_steps}  validation {_sentence(values)}{mark}")
+        self._say(f"meta-step {step}/{self._meta_steps}  validation {sentence(values)}{mark}")
 
     def noted(self, text: str) -> None:
         """Say it."""
@@ -99,12 +99,12 @@ class Bar:
 
     def stepped(self, step: int, values: Mapping[str, float]) -> None:
         """Move the bar."""
-        self._progress.update(self._row, completed=step, latest=_sentence(values))
+        self._progress.update(self._row, completed=step, latest=sentence(values))
 
     def validated(self, step: int, values: Mapping[str, float], best: bool) -> None:
         """Show the latest validation beside the bar."""
         mark = " (best)" if best else ""
-        self._progress.update(self._row, validation=f"validation {_sentence(values)}{mark}")
+        self._progress.update(self._row, validation=f"validation {sentence(values)}{mark}")
 
     def noted(self, text: str) -> None:
         """Show it where the latest step will be shown."""
@@ -120,7 +120,8 @@ class Bar:
         self._progress.stop()
 
 
-def _sentence(values: Mapping[str, float]) -> str:
+def sentence(values: Mapping[str, float]) -> str:
+    """Values by name, in words: accuracies in per cent."""
     return "  ".join(_entry(name, value) for name, value in values.items())
 
 

@@ -135,7 +135,7 @@ class RunWriter:
             raise ValueError(f"cannot make a run directory in {path.parent}: {error.strerror or error}") from error
         writer = cls(partial, held)
         try:
-            write_json(partial / _CONFIG, {"format": FORMAT, **_surroundings(), "config": dict(config)})
+            write_json(partial / _CONFIG, {"format": FORMAT, **surroundings(), "config": dict(config)})
             writer.checkpoint(state, weights)
             os.rename(partial, path)
         except BaseException:
@@ -253,8 +253,8 @@ def finite(value: Any) -> Any:
     return value
 
 
-def _surroundings() -> dict[str, Any]:
-    """What the numbers may depend on beside the configuration; no paths, no host or user names."""
+def surroundings() -> dict[str, Any]:
+    """Versions and platform: what numbers depend on beside the configuration; no paths, no host or user names."""
     return {
         "versions": {
             "metagrad": __version__,
@@ -265,6 +265,7 @@ def _surroundings() -> dict[str, Any]:
         "platform": {
             "system": sys.platform,
             "machine": platform.machine(),
+            "cores": os.cpu_count(),
             "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     }

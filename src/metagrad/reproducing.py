@@ -1,0 +1,66 @@
+"""What `metagrad reproduce` does: a study measured, or continued; errors are for `cli` to print."""
+
+import os
+from contextlib import nullcontext
+
+import torch
+
+from metagrad import checks, terminal
+from metagrad.experiments.options import Parser
+from metagrad.experiments.problem import DATA_VARIABLE
+from metagrad.studies.catalogue import STUDIES
+from metagrad.studies.progress import CellBars, CellLines
+from metagrad.studies.runner import carry_out
+from metagrad.studies.study import Asked
+from metagrad.studies.summary import verdict
+
+
+def run_reproduce(arguments: list[str]) -> int:
+    """`metagrad reproduce`: a study, measured or continued."""
+    usage = "metagrad reproduce NAME [--scale small|full] [--data DIR] [--out DIR] [--as-published]"
+    parser = Parser("metagrad reproduce", "Measure a figure or table of a paper, or go on where that stopped.", usage)
+    parser.add_argument("name", metavar="NAME", choices=list(STUDIES), help=", ".join(STUDIES))
+    parser.add_argument(
+        "--scale", choices=["small", "full"], default="small", help="the paper's size, or one for 10 minutes [small]"
+    )
+    parser.add_argument("--data", metavar="DIR", help=f"directory of data sets [${DATA_VARIABLE}]")
+    parser.add_argument(
+        "--out", metavar="DIR", help="directory of the study, continued if it is there [runs/NAME-SCALE]"
+    )
+    parser.add_argument("--threads", metavar="N", type=int, help="CPU threads [torch's choice]")
+    parser.add_argument(
+        "--as_published", action="store_true", help="keep the published protocol, with the faults that ours corrects"
+    )
+    options = parser.parse(arguments)
+    study = STUDIES[options.name]
+    if options.threads is not None:
+        checks.integer("--threads", options.threads, least=1)
+        torch.set_num_threads(options.threads)
+    asked = Asked(
+        scale=options.scale, data=options.data or os.environ.get(DATA_VARIABLE), as_published=options.as_published
+    )
+    suffix = "-as-published" if asked.as_published else ""
+    path = terminal.given_path(options.out) or terminal.RUNS / f"{study.name}-{asked.scale}{suffix}"
+    console = terminal.console()
+    terminal.say(console, f"measuring in {path}")
+    watcher = (
+        CellBars(console) if console.is_terminal else nullcontext(CellLines(console, terminal.SECONDS_BETWEEN_LINES))
+    )
+    try:
+        with watcher as watching:
+            findings = carry_out(study, asked, path, _command(asked, study.name), watching)
+    except KeyboardInterrupt:
+        terminal.say(console, "interrupted; the same command goes on where it stopped")
+        return terminal.INTERRUPTED
+    for finding in findings:
+        terminal.say(console, f"claim: {finding.claim}")
+        terminal.say(console, f"  measured: {finding.measured}")
+        terminal.say(console, f"  held here: {verdict(finding)}")
+    terminal.wrote(console, *(path / name for name in ("summary.md", "figure.png", "records.csv")))
+    return 0
+
+
+def _command(asked: Asked, name: str) -> str:
+    """What a reader types for the same numbers; a directory of data is not the same on two machines."""
+    data = " --data DIR" if asked.data else ""
+    return f"metagrad reproduce {name} --scale {asked.scale}{data}{' --as-published' if asked.as_published else ''}"

@@ -1,0 +1,9 @@
+"""Every study by the name that users type."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from metagrad.studies.bounds import Bounds
+from metagrad.studies.study import Study
+
+STUDIES: Mapping[str, Study[Any]] = {study.name: study for study in (Bounds(),)}

@@ -1,0 +1,144 @@
+"""What a study is: settings, cells that are measured one by one, and what their records say about a claim."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from matplotlib.figure import Figure
+
+from metagrad.training.progress import Reporter
+
+Scale = Literal["small", "full"]
+Record = Mapping[str, Any]
+"""One measurement as JSON values; nested lists are kept in records.jsonl and left out of the CSV."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the user asked for.
+
+    Args:
+        scale: "full" is the paper's size, "small" one that a laptop does in 10 minutes.
+        data: directory of data sets; None where the user has none.
+        as_published: keep the protocol as it was published, faults included.
+    """
+
+    scale: Scale
+    data: str | None = None
+    as_published: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One piece of work, done as a whole or not at all.
+
+    Args:
+        key: unique within the study; also a name of a directory, so letters, digits and ``.=,_-`` only.
+        values: what `measure` needs to know, as JSON values.
+    """
+
+    key: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the source claims and what was measured here.
+
+    Args:
+        claim: a sentence, as the source has it.
+        measured: a sentence with numbers.
+        held: whether the claim held at this size; None where the records cannot tell (say why in `measured`).
+    """
+
+    claim: str
+    measured: str
+    held: bool | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table of results: texts, ready to be shown anywhere."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"the table {self.title!r} has {len(self.columns)} columns and the row {row}")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a cell is measured.
+
+    Args:
+        directory: of this cell alone, made when first used and kept; training runs go here.
+        data: directory of data sets, or None.
+        reporter: told about training steps and notes.
+    """
+
+    directory: Path
+    data: str | None
+    reporter: Reporter
+
+
+Settings = TypeVar("Settings")
+
+
+class Study(ABC, Generic[Settings]):
+    """A figure or table of a paper, or a measurement of our own kind.
+
+    Settings are a frozen dataclass of JSON values that holds *every* number the records depend on, seeds included.
+    `measure` is deterministic given settings and cell, up to times. `figure`, `listings` and `findings` read records
+    only, so that they can be made again without measuring.
+    """
+
+    name: ClassVar[str]
+    """As typed: `metagrad reproduce NAME`."""
+    title: ClassVar[str]
+    """One line."""
+    source: ClassVar[str]
+    """Paper and figure or table, or "ours"."""
+    choices: ClassVar[tuple[str, ...]] = ()
+    """Settings that the source leaves out and what was chosen; faults of its protocol and how they were corrected."""
+
+    @abstractmethod
+    def settings(self, asked: Asked) -> Settings:
+        """Every number of the study at that size.
+
+        Raises:
+            ValueError: data are missing, or there is no published protocol that differs from ours.
+        """
+
+    @abstractmethod
+    def cells(self, settings: Settings) -> Sequence[Cell]:
+        """The work, in order; keys are unique."""
+
+    @abstractmethod
+    def measure(self, settings: Settings, cell: Cell, bench: Bench) -> Sequence[Record]:
+        """The records of one cell, at least one."""
+
+    @abstractmethod
+    def figure(self, settings: Settings, records: Sequence[Record]) -> Figure:
+        """The figure, with labelled axes and units."""
+
+    @abstractmethod
+    def listings(self, settings: Settings, records: Sequence[Record]) -> Sequence[Listing]:
+        """The tables, at least one."""
+
+    @abstractmethod
+    def findings(self, settings: Settings, records: Sequence[Record]) -> Sequence[Finding]:
+        """What the source claims beside what was measured."""
+
+
+def only_corrected(study: Study[Any], asked: Asked) -> None:
+    """Refuse `--as-published` for a study whose published protocol has nothing to correct."""
+    if asked.as_published:
+        raise ValueError(
+            f"{study.name} is measured as it was published anyway; --as-published has no use, leave it out"
+        )

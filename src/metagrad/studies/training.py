@@ -1,0 +1,82 @@
+"""Training inside a study: one experiment a cell, trained or continued, tested on tasks that all cells share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, tensor
+
+from metagrad.experiments import session
+from metagrad.experiments.config import Experiment
+from metagrad.studies.study import Bench, Record
+from metagrad.training.evaluation import HeldOut, Interval, interval
+from metagrad.training.run import Run
+
+
+def train_and_test(config: Experiment, bench: Bench) -> HeldOut:
+    """Train in the cell's directory, or go on where a run there stopped, and test the best weights.
+
+    Tasks of equal `test.seed` and problem are the same in every cell, so that their values can be paired.
+
+    Raises:
+        ValueError: missing data, or training that diverged.
+    """
+    path = bench.directory / "run"
+    if bench.data is not None and hasattr(config.problem, "data"):
+        config = session.with_data(config, bench.data)
+    session.apply_threads(config)
+    if path.is_dir():
+        session.resume(path, bench.reporter, bench.data if hasattr(config.problem, "data") else None, None)
+    else:
+        session.start(config, path, bench.reporter)
+    run = Run(path)
+    which = session.best_available(run)
+    result = session.measure(config, *session.trained(config, run, which))
+    session.write_test(path / "test.json", config, which, result)
+    return result
+
+
+def tested(result: HeldOut, name: str, steps: int) -> dict[str, Any]:
+    """For a record: mean, 95 % half width and the value of every task, after `steps` inner steps."""
+    column = result.values[name][:, steps]
+    entry = interval(column)
+    return {name: entry.mean, f"{name}_half_width_95": entry.half_width, f"{name}_tasks": column.tolist()}
+
+
+def losses(path: Path) -> Sequence[Mapping[str, Any]]:
+    """The records of every meta-step of the run in a cell's directory: step, loss, accuracy, seconds."""
+    return [record for record in Run(path / "run").metrics() if record["kind"] == "train"]
+
+
+def pooled(records: Sequence[Record], name: str) -> Interval:
+    """Mean over seeds of the tasks' values, with an interval that knows both spreads.
+
+    Half width: 1.96·√(s²/S + mean_s(v_s)/(S·n)), s² the variance of the seeds' means, S seeds; v_s/n each mean's own.
+    The first term alone for many tasks; with one seed the tasks' interval. It is what a new seed *and* new tasks
+    would vary by, a little too wide because s² holds task noise too.
+    """
+    return paired_over_seeds([tensor(record[f"{name}_tasks"]).double() for record in records])
+
+
+def paired_over_seeds(values: Sequence[Tensor]) -> Interval:
+    """As `pooled`, from a vector of tasks' values (or of paired differences) for each seed."""
+    means = tensor([part.mean().item() for part in values]).double()
+    within = sum(part.var(correction=1).item() / len(part) for part in values) / len(values)
+    between = means.var(correction=1).item() if len(values) > 1 else 0.0
+    return Interval(means.mean().item(), 1.96 * ((between + within) / len(values)) ** 0.5)
+
+
+def sized(config: Experiment, *, meta_steps: int, validation_tasks: int, test_tasks: int, seed: int) -> Experiment:
+    """The experiment at another length; `seed` is of weights and training tasks, the others stay.
+
+    Validation happens some ten times, as in early stopping.
+    """
+    return replace(
+        config,
+        meta_steps=meta_steps,
+        seed=seed,
+        checkpoint_every=max(1, meta_steps // 10),
+        validation=replace(config.validation, every=max(1, meta_steps // 10), tasks=validation_tasks),
+        test=replace(config.test, tasks=test_tasks),
+    )
