@@ -4,6 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagrad.studies.bounds import Bounds
+from metagrad.studies.order_errors import OrderErrors
 from metagrad.studies.study import Study
 
-STUDIES: Mapping[str, Study[Any]] = {study.name: study for study in (Bounds(),)}
+STUDIES: Mapping[str, Study[Any]] = {
+    study.name: study
+    for study in (
+        Bounds(),
+        OrderErrors(),
+    )
+}

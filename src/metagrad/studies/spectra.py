@@ -1,0 +1,90 @@
+"""Extreme eigenvalues of the curvature factors E_k = α·H_k along an inner loop, by Lanczos iteration on a chain."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metagrad import checks, tree
+from metagrad.estimators import CurvatureRange
+from metagrad.estimators.base import Chain
+from metagrad.tree import Tree
+
+
+class Extremes(NamedTuple):
+    """Smallest and largest eigenvalue of every curvature factor, [K] each, and how far they may be off.
+
+    `residual` is ‖E·y − value·y‖ of the worse of the two Ritz vectors: an eigenvalue lies within that distance.
+    """
+
+    low: Tensor
+    high: Tensor
+    residual: Tensor
+
+
+def extremes(chain: Chain, start: Tree, iterations: int) -> Extremes:
+    """Lanczos iteration with full reorthogonalisation on every link of a chain whose rule is plain SGD.
+
+    E_k·u is minus what link k adds to u by curvature: (I − E_k)·u = u_s + lift(H·u_g). All links go side by side, by
+    `curvature_everywhere`; pure, so it can be mapped over tasks.
+
+    Args:
+        chain: K links.
+        start: the first direction, shaped like the adapted parameters; random, the same for all links.
+        iterations: products with each factor; as many as there are parameters give every eigenvalue.
+
+    Cost: `iterations` products a link, and as many vectors kept. When it is wrong: values are approached from inside
+    the spectrum (`residual` says how near); a Krylov space that is exhausted counts 0 among the eigenvalues, which
+    widens the range of a factor that is not singular.
+
+    Raises:
+        ValueError: fewer than one iteration.
+    """
+    checks.integer("iterations", iterations, least=1)
+    first = torch.cat([leaf.flatten() for leaf in tree.leaves(start)])
+    vectors = [(first / first.norm()).expand(len(chain), -1)]
+    diagonal: list[Tensor] = []
+    beside: list[Tensor] = []
+    scale = first.new_zeros(len(chain))
+    for _ in range(iterations):
+        image = _applied(chain, vectors[-1], start)
+        diagonal.append((image * vectors[-1]).sum(-1))
+        basis = torch.stack(vectors, dim=1)  # [K, vectors so far, n]
+        for _ in range(2):  # once loses orthogonality where values have converged
+            image = image - torch.einsum("ki,kin->kn", torch.einsum("kin,kn->ki", basis, image), basis)
+        length = image.norm(dim=-1)
+        scale = torch.maximum(scale, diagonal[-1].abs() + length)
+        exhausted = length <= 16 * torch.finfo(length.dtype).eps * scale
+        beside.append(torch.where(exhausted, 0.0, length))
+        vectors.append(torch.where(exhausted[:, None], 0.0, image / torch.where(exhausted, 1.0, length)[:, None]))
+    small = torch.diag_embed(torch.stack(diagonal, dim=-1))
+    if iterations > 1:
+        off = torch.stack(beside[:-1], dim=-1)
+        small = small + torch.diag_embed(off, offset=1) + torch.diag_embed(off, offset=-1)
+    values, ritz = torch.linalg.eigh(small)
+    residual = beside[-1] * torch.maximum(ritz[:, -1, 0].abs(), ritz[:, -1, -1].abs())
+    return Extremes(values[:, 0], values[:, -1], residual)
+
+
+def curvature_range(found: Extremes) -> CurvatureRange:
+    """The range of every link of one task, widened by the residual."""
+    return CurvatureRange(tuple((found.low - found.residual).tolist()), tuple((found.high + found.residual).tolist()))
+
+
+def direction(like: Tree, seed: int) -> Tree:
+    """Standard normal numbers in the shapes of `like`, from a seed."""
+    generator = torch.Generator().manual_seed(seed)
+    return tree.map(lambda leaf: torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype).to(leaf.device), like)
+
+
+def _applied(chain: Chain, vectors: Tensor, like: Tree) -> Tensor:
+    """E_k·vectors[k] for every link: [K, n] to [K, n]."""
+    gradients = [chain.direct(k, {"adapted": _shaped(vectors[k], like)}).gradient for k in range(len(chain))]
+    curved, _ = chain.curvature_everywhere(tree.stack(gradients))
+    return -torch.cat([leaf.flatten(1) for leaf in tree.leaves(curved)], dim=1)
+
+
+def _shaped(vector: Tensor, like: Tree) -> Tree:
+    sizes = [leaf.numel() for leaf in tree.leaves(like)]
+    parts = iter(vector.split(sizes))
+    return tree.map(lambda leaf: next(parts).reshape(leaf.shape), like)

@@ -1,0 +1,89 @@
+"""Meta-gradients of many estimators on the same tasks, compared with the exact ones in float64."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from metagrad import tree
+from metagrad.batching import branch, over_tasks
+from metagrad.estimators import CurvatureRange, Estimator, Exact
+from metagrad.inner.episode import TaskEpisode
+from metagrad.inner.loop import InnerLoop
+from metagrad.studies.spectra import Extremes, curvature_range, direction, extremes
+from metagrad.tasks.task import Task
+from metagrad.tree import Tree
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """T meta-gradients of n numbers each: `exact` [T, n], those of other estimators, and ‖outer gradient‖ [T]."""
+
+    exact: Tensor
+    others: Mapping[Any, Tensor]
+    outer_norm: Tensor
+
+
+def estimates(loop: InnerLoop, estimators: Sequence[Estimator], meta: Tree, tasks: Task, chunk: int) -> Estimates:
+    """Every estimator on every task, along one trajectory a task; `chunk` tasks side by side.
+
+    Cost: a task's inner loop and outer gradient once, and the products of all estimators. Memory: all meta-gradients.
+    """
+    asked = [Exact(), *estimators]
+
+    def of_task(meta: Tree, task: Task) -> Tree:
+        episode = TaskEpisode(loop, meta, task)
+        found = [flat(_ordered(one.estimate(episode).gradient, meta)) for one in asked]
+        return {
+            "found": {str(i): gradient for i, gradient in enumerate(found)},
+            "norm": tree.norm(episode.outer()[0]),
+        }
+
+    result = over_tasks(of_task, meta, tasks, chunk)
+    exact, *others = tree.leaves(branch(result, "found"))
+    return Estimates(exact, dict(zip(estimators, others, strict=True)), cast(Tensor, branch(result, "norm")))
+
+
+def curvature_ranges(
+    loop: InnerLoop, meta: Tree, tasks: Task, *, iterations: int, seed: int, chunk: int
+) -> list[CurvatureRange]:
+    """The range of α·H at every link, a task each: by `iterations` of Lanczos, widened by what is left open.
+
+    Args:
+        loop: whole model, plain SGD.
+        meta: the meta-parameters.
+        tasks: leaves [T, N, ...].
+        iterations: curvature products with each link.
+        seed: of the first direction.
+        chunk: tasks side by side.
+    """
+    first = direction(loop.learner.start(meta), seed)
+
+    def of_task(meta: Tree, task: Task) -> Tree:
+        return {**extremes(TaskEpisode(loop, meta, task).chain, first, iterations)._asdict()}
+
+    found = over_tasks(of_task, meta, tasks, chunk)
+    columns = [cast(Tensor, branch(found, name)) for name in Extremes._fields]
+    return [curvature_range(Extremes(*(column[t] for column in columns))) for t in range(len(columns[0]))]
+
+
+def of_batches(values: Tensor, tasks: int) -> Tensor:
+    """Mean over the tasks of every mini-batch: [B·tasks, ...] to [B, ...]."""
+    return values.unflatten(0, (-1, tasks)).mean(dim=1)
+
+
+def relative(estimate: Tensor, exact: Tensor) -> Tensor:
+    """‖estimate − exact‖ / ‖exact‖ of every row."""
+    return (estimate - exact).norm(dim=-1) / exact.norm(dim=-1)
+
+
+def flat(gradient: Tree) -> Tensor:
+    """All leaves as one vector."""
+    return torch.cat([leaf.flatten() for leaf in tree.leaves(gradient)])
+
+
+def _ordered(gradient: Tree, meta: Tree) -> Tree:
+    """In the order of the meta-parameters, whatever the order in which an estimator met them."""
+    return tree.map(lambda _, leaf: leaf, meta, gradient)
