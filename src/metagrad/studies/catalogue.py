@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from metagrad.studies.batch_errors import BatchErrors
 from metagrad.studies.bounds import Bounds
 from metagrad.studies.order_errors import OrderErrors
 from metagrad.studies.study import Study
@@ -11,6 +12,7 @@ STUDIES: Mapping[str, Study[Any]] = {
     study.name: study
     for study in (
         Bounds(),
+        BatchErrors(),
         OrderErrors(),
     )
 }
