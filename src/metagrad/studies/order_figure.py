@@ -17,7 +17,9 @@ def figure(settings: OrderErrorsSettings, records: Sequence[Record]) -> Figure:
     for axes, alpha in zip(panels[:-1], settings.shown_alphas, strict=True):
         _draw_orders(axes, settings, [r for r in records if r["alpha"] == alpha and r["head"] == "zero"])
         axes.set_title(f"α = {alpha:g}, {HEADS['zero']}", fontsize=10)
-        axes.sharey(panels[0])
+    limits = [axes.get_ylim() for axes in panels[:-1]]
+    for axes in panels[:-1]:
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
     panels[0].set_ylabel("relative error of a mini-batch's\nmeta-gradient, mean and range over weights")
     panels[0].legend(frameon=False, fontsize=8, loc="lower left")
     _draw_factors(panels[-1], settings, records)

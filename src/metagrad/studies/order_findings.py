@@ -104,8 +104,8 @@ def _under_bounds(records: Sequence[Record]) -> Finding:
 
     return Finding(
         "Every error lies under its bound.",
-        f"{tasks} tasks with measured curvature, every estimator: at most {worst['of_theorem_3_6']:.2g} of theorem "
-        f"3.6's bound ({name(worst)}), at most {closest['of_error_bound']:.2g} of `error_bound` ({name(closest)}).",
+        f"{tasks} tasks with measured curvature, every estimator: at most {worst['of_theorem_3_6']:.4f} of theorem "
+        f"3.6's bound ({name(worst)}), at most {closest['of_error_bound']:.4f} of `error_bound` ({name(closest)}).",
         held,
     )
 
