@@ -11,10 +11,12 @@ from metagrad.estimators import Binomial, FirstOrder, Truncated
 from metagrad.estimators.base import Pullback
 from metagrad.experiments.problems import SinusoidRegression
 from metagrad.studies import sinusoid
-from metagrad.studies.palette import FAMILIES
+from metagrad.studies.palette import COLORS
 from metagrad.studies.sinusoid import Head
 from metagrad.studies.study import Asked, Bench, Cell, Finding, Listing, Record, Study, only_corrected
 from metagrad.studies.task_errors import estimates, of_batches, relative
+
+_FAMILIES = ("FirstOrder", "Truncated", "Binomial")
 
 
 @dataclass(frozen=True)
@@ -112,14 +114,16 @@ class BatchErrors(Study[BatchErrorsSettings]):
         panels = figure.subplots(1, len(settings.shown_alphas), squeeze=False, sharey=True)[0]
         for axes, alpha in zip(panels, settings.shown_alphas, strict=True):
             rows = _rows(records, alpha, settings.weight_seeds[0])
-            for family, color in FAMILIES.items():
+            for family in _FAMILIES:
                 label = family if family == "FirstOrder" else f"{family}({settings.order})"
-                axes.plot([r["batch"] for r in rows], [r[family] for r in rows], color=color, lw=0.9, label=label)
+                axes.plot(
+                    [r["batch"] for r in rows], [r[family] for r in rows], color=COLORS[family], lw=0.9, label=label
+                )
             axes.set_yscale("log")
             axes.set_xlabel("mini-batch")
             axes.set_title(f"α = {alpha:g}", fontsize=10)
         panels[0].set_ylabel("relative error of the\nmini-batch's meta-gradient")
-        panels[0].legend(frameon=False, fontsize=8, loc="lower left", ncols=3)
+        figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3)
         return figure
 
     def listings(self, settings: BatchErrorsSettings, records: Sequence[Record]) -> Sequence[Listing]:
@@ -129,7 +133,7 @@ class BatchErrors(Study[BatchErrorsSettings]):
             for seed in settings.weight_seeds:
                 found = _rows(records, alpha, seed)
                 low, middle, high = _quantiles(_factors(found))
-                medians = [_quantiles([r[family] for r in found])[1] for family in FAMILIES]
+                medians = [_quantiles([r[family] for r in found])[1] for family in _FAMILIES]
                 rows.append(
                     (
                         f"{alpha:g}",
@@ -143,7 +147,7 @@ class BatchErrors(Study[BatchErrorsSettings]):
             Listing(
                 f"Median over mini-batches of the relative error, L = {settings.order}; Truncated over Binomial, "
                 "median (2.5 to 97.5 %)",
-                ("α", "weights", *FAMILIES, "factor", "Binomial below Truncated"),
+                ("α", "weights", *_FAMILIES, "factor", "Binomial below Truncated"),
                 tuple(rows),
             )
         ]

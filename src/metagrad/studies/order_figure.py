@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metagrad.studies.order_records import HEADS, OrderErrorsSettings, draws, gain, gains, mean, with_interval
-from metagrad.studies.palette import FAMILIES
+from metagrad.studies.palette import COLORS
 from metagrad.studies.study import Listing, Record
 
 
@@ -73,7 +73,7 @@ def _draw_orders(axes: Axes, settings: OrderErrorsSettings, records: Sequence[Re
             for order in orders
         ]
         values = [[r["error"] for r in column] for column in columns]
-        color = FAMILIES[family]
+        color = COLORS[family]
         axes.fill_between(orders, [min(v) for v in values], [max(v) for v in values], color=color, alpha=0.18, lw=0)
         axes.plot(orders, [mean(v) for v in values], color=color, marker="o", markersize=4, label=family)
         bounds = [mean([r["bound"] for r in column]) for column in columns]
@@ -89,12 +89,10 @@ def _draw_factors(axes: Axes, settings: OrderErrorsSettings, records: Sequence[R
     for head, style in zip(settings.batches, ("-", "--"), strict=False):
         factors = [gains(records, head, alpha, last) for alpha in settings.alphas]
         joint = [gain(records, head, alpha, last) for alpha in settings.alphas]
-        axes.plot(
-            settings.alphas, joint, style, color=FAMILIES["Binomial"], marker="o", markersize=4, label=HEADS[head]
-        )
+        axes.plot(settings.alphas, joint, style, color=COLORS["Binomial"], marker="o", markersize=4, label=HEADS[head])
         if head == "zero":
             low, high = [min(f) for f in factors], [max(f) for f in factors]
-            axes.fill_between(settings.alphas, low, high, color=FAMILIES["Binomial"], alpha=0.15, lw=0)
+            axes.fill_between(settings.alphas, low, high, color=COLORS["Binomial"], alpha=0.15, lw=0)
     axes.axhline(1, color="0.6", linewidth=0.8)
     axes.set_xscale("log")
     axes.set_yscale("log")
