@@ -9,8 +9,8 @@ from metagrad.estimators import Pulled
 from metagrad.experiments.problems import SinusoidRegression
 from metagrad.inner.loop import adapting_steps
 from metagrad.studies import sinusoid
-from metagrad.studies.spectra import Extremes, curvature_range, direction, extremes
-from metagrad.studies.task_errors import curvature_ranges
+from metagrad.studies.spectra import Extremes, direction, extremes, ranges
+from metagrad.studies.task_errors import curvatures
 
 PROBLEM = SinusoidRegression(
     support=6, query=5, amplitude=(0.1, 5.0), phase=(0.0, 3.0), inputs=(-5.0, 5.0), hidden=(7,)
@@ -79,9 +79,9 @@ def test_a_krylov_space_that_is_exhausted_is_no_accident():
 def test_curvature_along_real_inner_loops_equals_dense_hessians():
     loop, meta = sinusoid.start(PROBLEM, "random", 0.05, 3, seed=0)
     tasks = sinusoid.draw(PROBLEM, 4, seed=1)
-    ranges = curvature_ranges(loop, meta, tasks, iterations=22, seed=2, chunk=3)
-    assert [len(r) for r in ranges] == [3] * 4
-    for t, spread in enumerate(ranges):
+    spreads = ranges(curvatures(loop, meta, tasks, iterations=22, seed=2, chunk=3))
+    assert [len(spread) for spread in spreads] == [3] * 4
+    for t, spread in enumerate(spreads):
         task = one(tasks, t)
         for k, step in enumerate(adapting_steps(loop, meta, task, 3)):
             values = 0.05 * torch.linalg.eigvalsh(dense_hessian(loop, meta, task, step.state["adapted"]))
@@ -90,8 +90,8 @@ def test_curvature_along_real_inner_loops_equals_dense_hessians():
 
 
 def test_a_range_is_widened_by_what_is_left_open():
-    low, high, residual = torch.tensor([[-1.0, -2.0], [3.0, 4.0], [0.5, 0.25]], dtype=torch.float64)
-    spread = curvature_range(Extremes(low, high, residual))
+    low, high, residual = torch.tensor([[[-1.0, -2.0]], [[3.0, 4.0]], [[0.5, 0.25]]], dtype=torch.float64)
+    [spread] = ranges(Extremes(low, high, residual))
     assert spread.low == (-1.5, -2.25)
     assert spread.high == (3.5, 4.25)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from metagrad.studies.batch_errors import BatchErrors
 from metagrad.studies.bounds import Bounds
+from metagrad.studies.network_errors import NetworkErrors
 from metagrad.studies.order_errors import OrderErrors
 from metagrad.studies.study import Study
 
@@ -14,5 +15,6 @@ STUDIES: Mapping[str, Study[Any]] = {
         Bounds(),
         BatchErrors(),
         OrderErrors(),
+        NetworkErrors(),
     )
 }

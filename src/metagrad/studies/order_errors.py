@@ -13,8 +13,9 @@ from metagrad.studies import order_figure, order_findings, sinusoid
 from metagrad.studies.expansion import plain_estimates
 from metagrad.studies.order_records import OrderErrorsSettings
 from metagrad.studies.sinusoid import Head
+from metagrad.studies.spectra import ranges
 from metagrad.studies.study import Asked, Bench, Cell, Finding, Listing, Record, Study, only_corrected
-from metagrad.studies.task_errors import curvature_ranges, estimates, of_batches, relative
+from metagrad.studies.task_errors import curvatures, estimates, of_batches, relative
 from metagrad.tasks.task import Batch, Task
 
 
@@ -78,7 +79,7 @@ class OrderErrors(Study[OrderErrorsSettings]):
         first = Task(*(Batch(*(leaf[:bounded] for leaf in batch)) for batch in tasks))
         again = estimates(loop, list(found.others), meta, first, settings.tasks_at_once)
         exact = of_batches(found.exact, settings.tasks_per_batch)
-        ranges = curvature_ranges(
+        curvature = curvatures(
             loop,
             meta,
             first,
@@ -86,12 +87,13 @@ class OrderErrors(Study[OrderErrorsSettings]):
             seed=settings.lanczos_seed,
             chunk=settings.tasks_at_once,
         )
-        norms = [max(spread.farthest_from(0.0)) for spread in ranges]
+        spreads = ranges(curvature)
+        norms = [max(spread.farthest_from(0.0)) for spread in spreads]
         rows: list[Record] = []
         for estimator, values in found.others.items():
             errors = relative(of_batches(values, settings.tasks_per_batch), exact)
             apart = (values - found.exact).norm(dim=1)
-            theorem, measured = _bounds(estimator, ranges, norms, found.outer_norm)
+            theorem, measured = _bounds(estimator, spreads, norms, found.outer_norm)
             # A mini-batch's error is at most the mean of its tasks' bounds.
             shown = of_batches(theorem, settings.tasks_per_batch) / exact[: settings.bounded_batches].norm(dim=1)
             rows.append(
@@ -130,10 +132,10 @@ def _named(estimator: Pullback) -> dict[str, Any]:
 
 
 def _bounds(
-    estimator: Pullback, ranges: Sequence[CurvatureRange], norms: Sequence[float], outer: Tensor
+    estimator: Pullback, spreads: Sequence[CurvatureRange], norms: Sequence[float], outer: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Two bounds on each task's error, [T]: theorem 3.6 with one norm for all links, and from each link's range."""
-    lengths = outer[: len(ranges)]
-    theorem = [theorem_3_6(estimator, len(r), norm) for r, norm in zip(ranges, norms, strict=True)]
-    measured = [error_bound(estimator, r) for r in ranges]
+    lengths = outer[: len(spreads)]
+    theorem = [theorem_3_6(estimator, len(r), norm) for r, norm in zip(spreads, norms, strict=True)]
+    measured = [error_bound(estimator, r) for r in spreads]
     return lengths * torch.tensor(theorem).to(lengths), lengths * torch.tensor(measured).to(lengths)

@@ -66,9 +66,10 @@ def extremes(chain: Chain, start: Tree, iterations: int) -> Extremes:
     return Extremes(values[:, 0], values[:, -1], residual)
 
 
-def curvature_range(found: Extremes) -> CurvatureRange:
-    """The range of every link of one task, widened by the residual."""
-    return CurvatureRange(tuple((found.low - found.residual).tolist()), tuple((found.high + found.residual).tolist()))
+def ranges(found: Extremes) -> list[CurvatureRange]:
+    """The range of every link, widened by the residual, for each of T tasks; `found` is [T, K]."""
+    low, high = (found.low - found.residual).tolist(), (found.high + found.residual).tolist()
+    return [CurvatureRange(tuple(lows), tuple(highs)) for lows, highs in zip(low, high, strict=True)]
 
 
 def direction(like: Tree, seed: int) -> Tree:

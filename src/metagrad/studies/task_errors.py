@@ -9,10 +9,10 @@ from torch import Tensor
 
 from metagrad import tree
 from metagrad.batching import branch, over_tasks
-from metagrad.estimators import CurvatureRange, Estimator, Exact
+from metagrad.estimators import Estimator, Exact
 from metagrad.inner.episode import TaskEpisode
 from metagrad.inner.loop import InnerLoop
-from metagrad.studies.spectra import Extremes, curvature_range, direction, extremes
+from metagrad.studies.spectra import Extremes, direction, extremes
 from metagrad.tasks.task import Task
 from metagrad.tree import Tree
 
@@ -46,16 +46,14 @@ def estimates(loop: InnerLoop, estimators: Sequence[Estimator], meta: Tree, task
     return Estimates(exact, dict(zip(estimators, others, strict=True)), cast(Tensor, branch(result, "norm")))
 
 
-def curvature_ranges(
-    loop: InnerLoop, meta: Tree, tasks: Task, *, iterations: int, seed: int, chunk: int
-) -> list[CurvatureRange]:
-    """The range of α·H at every link, a task each: by `iterations` of Lanczos, widened by what is left open.
+def curvatures(loop: InnerLoop, meta: Tree, tasks: Task, *, iterations: int, seed: int, chunk: int) -> Extremes:
+    """Extreme eigenvalues of α·H at every link of every task, [T, K] each.
 
     Args:
         loop: whole model, plain SGD.
         meta: the meta-parameters.
         tasks: leaves [T, N, ...].
-        iterations: curvature products with each link.
+        iterations: of Lanczos, a curvature product with each link.
         seed: of the first direction.
         chunk: tasks side by side.
     """
@@ -65,8 +63,7 @@ def curvature_ranges(
         return {**extremes(TaskEpisode(loop, meta, task).chain, first, iterations)._asdict()}
 
     found = over_tasks(of_task, meta, tasks, chunk)
-    columns = [cast(Tensor, branch(found, name)) for name in Extremes._fields]
-    return [curvature_range(Extremes(*(column[t] for column in columns))) for t in range(len(columns[0]))]
+    return Extremes(*(cast(Tensor, branch(found, name)) for name in Extremes._fields))
 
 
 def of_batches(values: Tensor, tasks: int) -> Tensor:
