@@ -7,6 +7,7 @@ from metagrad.studies.batch_errors import BatchErrors
 from metagrad.studies.bounds import Bounds
 from metagrad.studies.network_errors import NetworkErrors
 from metagrad.studies.order_errors import OrderErrors
+from metagrad.studies.smoothness import Smoothness
 from metagrad.studies.study import Study
 
 STUDIES: Mapping[str, Study[Any]] = {
@@ -16,5 +17,6 @@ STUDIES: Mapping[str, Study[Any]] = {
         BatchErrors(),
         OrderErrors(),
         NetworkErrors(),
+        Smoothness(),
     )
 }

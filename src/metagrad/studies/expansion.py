@@ -11,7 +11,8 @@ from metagrad.estimators import Binomial, FirstOrder, Truncated
 from metagrad.estimators.base import Chain, Pullback
 from metagrad.inner.episode import TaskEpisode
 from metagrad.inner.loop import InnerLoop
-from metagrad.studies.task_errors import Estimates, flat
+from metagrad.studies.spectra import flat
+from metagrad.studies.task_errors import Estimates
 from metagrad.tasks.task import Task
 from metagrad.tree import Tree
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from metagrad.experiments.problems import SinusoidRegression
+from metagrad.studies.intervals import over_seeds_and_tasks
 from metagrad.studies.sinusoid import Head
 from metagrad.studies.study import Record
-from metagrad.training.evaluation import interval
 
 HEADS: Mapping[str, str] = {"zero": "head at zero", "random": "head drawn"}
 """Words for where the last layer starts."""
@@ -79,5 +79,5 @@ def gain(records: Sequence[Record], head: str, alpha: float, order: int) -> floa
 
 def with_interval(values: Sequence[float]) -> str:
     """Mean ± half of the 95 % interval, in two digits and one."""
-    entry = interval(torch.tensor(values, dtype=torch.float64))
+    entry = over_seeds_and_tasks([torch.tensor([value], dtype=torch.float64) for value in values])
     return f"{entry.mean:.2g}" + ("" if math.isnan(entry.half_width) else f" ± {entry.half_width:.1g}")

@@ -1,5 +1,6 @@
-"""Extreme eigenvalues of the curvature factors E_k = α·H_k along an inner loop, by Lanczos iteration on a chain."""
+"""Extreme eigenvalues of symmetric maps, such as the curvature factors E_k = α·H_k along an inner loop."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -12,9 +13,9 @@ from metagrad.tree import Tree
 
 
 class Extremes(NamedTuple):
-    """Smallest and largest eigenvalue of every curvature factor, [K] each, and how far they may be off.
+    """Smallest and largest eigenvalue of each of some matrices, and how far they may be off.
 
-    `residual` is ‖E·y − value·y‖ of the worse of the two Ritz vectors: an eigenvalue lies within that distance.
+    `residual` is ‖A·y − value·y‖ of the worse of the two Ritz vectors: an eigenvalue lies within that distance.
     """
 
     low: Tensor
@@ -23,33 +24,52 @@ class Extremes(NamedTuple):
 
 
 def extremes(chain: Chain, start: Tree, iterations: int) -> Extremes:
-    """Lanczos iteration with full reorthogonalisation on every link of a chain whose rule is plain SGD.
+    """Those of every link of a chain whose rule is plain SGD, all links side by side.
 
-    E_k·u is minus what link k adds to u by curvature: (I − E_k)·u = u_s + lift(H·u_g). All links go side by side, by
-    `curvature_everywhere`; pure, so it can be mapped over tasks.
+    E_k·u is minus what link k adds to u by curvature: (I − E_k)·u = u_s + lift(H·u_g). Pure, so it can be mapped over
+    tasks.
 
     Args:
         chain: K links.
         start: the first direction, shaped like the adapted parameters; random, the same for all links.
-        iterations: products with each factor; as many as there are parameters give every eigenvalue.
+        iterations: products with each factor.
 
-    Cost: `iterations` products a link, and as many vectors kept. When it is wrong: values are approached from inside
+    Cost, accuracy and errors as of `lanczos`.
+    """
+
+    def apply(vectors: Tensor) -> Tensor:
+        gradients = [chain.direct(k, {"adapted": shaped(vectors[k], start)}).gradient for k in range(len(chain))]
+        curved, _ = chain.curvature_everywhere(tree.stack(gradients))
+        return -torch.cat([leaf.flatten(1) for leaf in tree.leaves(curved)], dim=1)
+
+    return lanczos(apply, flat(start), len(chain), iterations)
+
+
+def lanczos(apply: Callable[[Tensor], Tensor], first: Tensor, count: int, iterations: int) -> Extremes:
+    """Extreme eigenvalues of `count` symmetric matrices at once, by Lanczos iteration with full reorthogonalisation.
+
+    Args:
+        apply: [count, n] to [count, n], each row by its own matrix.
+        first: the first direction of all of them, [n], not zero.
+        count: matrices.
+        iterations: products with each; as many as n give every eigenvalue.
+
+    Cost: `iterations` products a matrix, and as many vectors kept. When it is wrong: values are approached from inside
     the spectrum (`residual` says how near); a Krylov space that is exhausted counts 0 among the eigenvalues, which
-    widens the range of a factor that is not singular.
+    widens the range of a matrix that is not singular.
 
     Raises:
         ValueError: fewer than one iteration.
     """
     checks.integer("iterations", iterations, least=1)
-    first = torch.cat([leaf.flatten() for leaf in tree.leaves(start)])
-    vectors = [(first / first.norm()).expand(len(chain), -1)]
+    vectors = [(first / first.norm()).expand(count, -1)]
     diagonal: list[Tensor] = []
     beside: list[Tensor] = []
-    scale = first.new_zeros(len(chain))
+    scale = first.new_zeros(count)
     for _ in range(iterations):
-        image = _applied(chain, vectors[-1], start)
+        image = apply(vectors[-1])
         diagonal.append((image * vectors[-1]).sum(-1))
-        basis = torch.stack(vectors, dim=1)  # [K, vectors so far, n]
+        basis = torch.stack(vectors, dim=1)  # [count, vectors so far, n]
         for _ in range(2):  # once loses orthogonality where values have converged
             image = image - torch.einsum("ki,kin->kn", torch.einsum("kin,kn->ki", basis, image), basis)
         length = image.norm(dim=-1)
@@ -78,14 +98,12 @@ def direction(like: Tree, seed: int) -> Tree:
     return tree.map(lambda leaf: torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype).to(leaf.device), like)
 
 
-def _applied(chain: Chain, vectors: Tensor, like: Tree) -> Tensor:
-    """E_k·vectors[k] for every link: [K, n] to [K, n]."""
-    gradients = [chain.direct(k, {"adapted": _shaped(vectors[k], like)}).gradient for k in range(len(chain))]
-    curved, _ = chain.curvature_everywhere(tree.stack(gradients))
-    return -torch.cat([leaf.flatten(1) for leaf in tree.leaves(curved)], dim=1)
+def flat(vector: Tree) -> Tensor:
+    """All leaves as one vector."""
+    return torch.cat([leaf.flatten() for leaf in tree.leaves(vector)])
 
 
-def _shaped(vector: Tensor, like: Tree) -> Tree:
-    sizes = [leaf.numel() for leaf in tree.leaves(like)]
-    parts = iter(vector.split(sizes))
+def shaped(vector: Tensor, like: Tree) -> Tree:
+    """The inverse of `flat`."""
+    parts = iter(vector.split([leaf.numel() for leaf in tree.leaves(like)]))
     return tree.map(lambda leaf: next(parts).reshape(leaf.shape), like)

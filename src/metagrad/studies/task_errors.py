@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import torch
 from torch import Tensor
 
 from metagrad import tree
@@ -12,7 +11,7 @@ from metagrad.batching import branch, over_tasks
 from metagrad.estimators import Estimator, Exact
 from metagrad.inner.episode import TaskEpisode
 from metagrad.inner.loop import InnerLoop
-from metagrad.studies.spectra import Extremes, direction, extremes
+from metagrad.studies.spectra import Extremes, direction, extremes, flat
 from metagrad.tasks.task import Task
 from metagrad.tree import Tree
 
@@ -74,11 +73,6 @@ def of_batches(values: Tensor, tasks: int) -> Tensor:
 def relative(estimate: Tensor, exact: Tensor) -> Tensor:
     """‖estimate − exact‖ / ‖exact‖ of every row."""
     return (estimate - exact).norm(dim=-1) / exact.norm(dim=-1)
-
-
-def flat(gradient: Tree) -> Tensor:
-    """All leaves as one vector."""
-    return torch.cat([leaf.flatten() for leaf in tree.leaves(gradient)])
 
 
 def _ordered(gradient: Tree, meta: Tree) -> Tree:
