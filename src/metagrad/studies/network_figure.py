@@ -134,7 +134,7 @@ def _spectra(axes: Axes, records: Sequence[Record], network: Network) -> None:
     axes.axhline(0, color="0.85", linewidth=0.8)
     axes.set_xticks(range(1, steps(network) + 1))
     axes.set_xlabel("inner step")
-    axes.set_ylabel("largest and smallest eigenvalue of α·H")
+    axes.set_ylabel("extreme eigenvalues of α·H")
     axes.set_title("curvature (medians over tasks)", fontsize=10)
     axes.legend(frameon=False, fontsize=8)
 
@@ -152,4 +152,4 @@ def _operations(axes: Axes, records: Sequence[Record], network: Network) -> None
     axes.set_xticks(orders)
     axes.set_xlabel("order or window L")
     axes.set_ylabel("share of Exact's")
-    axes.set_title("operations (solid), peak memory (dotted)", fontsize=10)
+    axes.set_title("operations (—), memory (···)", fontsize=10)

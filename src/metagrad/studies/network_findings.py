@@ -50,7 +50,12 @@ def _below(settings: NetworkErrorsSettings, records: Sequence[Record]) -> Findin
         for network, stage in _stages(settings)
         for order in range(1, steps(network))
     }
-    above = sorted({f"{name} after {stage} (L = {order})" for (name, stage, order), f in factors.items() if f <= 1})
+    above = [key for key, factor in factors.items() if factor <= 1]
+    places = [
+        f"{_place(network, stage)} (L = {', '.join(map(str, orders))})"
+        for network, stage in _stages(settings)
+        if (orders := [order for (name, at, order) in above if (name, at) == (network.name, stage)])
+    ]
     told = [
         f"{_place(network, stage)}: {factors[network.name, stage, steps(network) - 1]:.2g}"
         for network, stage in _stages(settings)
@@ -58,7 +63,7 @@ def _below(settings: NetworkErrorsSettings, records: Sequence[Record]) -> Findin
     return Finding(
         "At equal L, Binomial is closer to exact than Truncated.",
         f"At {len(factors) - len(above)} of {len(factors)} orders"
-        + (f"; not for {', '.join(above)}" if above else "")
+        + (f"; not for {', '.join(places)}" if places else "")
         + f". Truncated's error over Binomial's at L = K − 1: {'; '.join(told)}.",
         not above,
     )

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from metagrad.studies.smoothness_records import (
     Line,
@@ -47,9 +49,11 @@ def _judged(
     told: list[str] = []
     for name, entry in found.items():
         line = _line(settings, records, name, pairs)
+        norms, _ = pairs([r for r in records if r["problem"] == name])
         told.append(
             f"{name}: rank correlation {entry.mean:.2f} ± {entry.half_width:.2f} over {len(settings.seeds)} seeds, "
-            f"fit ‖∇²F‖ = {line.constant:.3g} + {line.slope:.3g}·‖∇F‖ (explains {line.explained:.0%})"
+            f"fit ‖∇²F‖ = {_words(line)} (explains {line.explained:.0%}), ‖∇F‖ spans a factor of "
+            f"{max(norms) / min(norms):.2g}"
         )
     above = all(entry.mean - entry.half_width > 0 for entry in found.values())
     below = any(entry.mean + entry.half_width < 0 for entry in found.values())
@@ -58,6 +62,10 @@ def _judged(
 
 def _line(settings: SmoothnessSettings, records: Sequence[Record], problem: str, pairs: Pairs) -> Line:
     return fitted(*pairs([r for seed in settings.seeds for r in course(records, problem, seed)]))
+
+
+def _words(line: Line) -> str:
+    return f"{line.constant:.3g} {'−' if line.slope < 0 else '+'} {abs(line.slope):.3g}·‖∇F‖"
 
 
 def _joint(records: Sequence[Record]) -> tuple[list[float], list[float]]:
@@ -97,6 +105,10 @@ def figure(settings: SmoothnessSettings, records: Sequence[Record]) -> Figure:
         mine = [r for r in records if r["problem"] == problem.name]
         _scatter(joint_axes, settings, mine, _joint, problem, "the mean objective, along training", 18)
         _scatter(single_axes, settings, mine, _single, problem, "single tasks, all points and seeds", 4)
+        single_axes.set_xscale("log")
+        single_axes.set_yscale("log")
+        _log(single_axes.xaxis)
+        _log(single_axes.yaxis)
     return figure
 
 
@@ -107,8 +119,11 @@ def _along(axes: Axes, settings: SmoothnessSettings, records: Sequence[Record], 
         at = [r["meta_step"] for r in points]
         for name, color, label in (("smoothness", _SEED, "‖∇²F‖"), ("gradient_norm", _GRADIENT, "‖∇F‖")):
             axes.plot(at, [r[name] for r in points], color=color, lw=1, alpha=0.8, label=label if first else None)
-    axes.set_xscale("symlog", linthresh=5)
+    axes.set_xscale("symlog", linthresh=max(problem.points[1], 1))
+    axes.set_xticks(problem.points, [f"{point}" for point in problem.points])
+    axes.minorticks_off()
     axes.set_yscale("log")
+    _log(axes.yaxis)
     axes.set_xlabel("meta-steps")
     axes.set_ylabel(f"{problem.name}\nnorms, a line a seed")
     axes.set_title("along training", fontsize=10)
@@ -129,11 +144,16 @@ def _scatter(
     line = _line(settings, records, problem.name, pairs)
     ends = [min(norms) * (max(norms) / min(norms)) ** (i / 50) for i in range(51)]
     fit = [line.constant + line.slope * x for x in ends]
-    shown = [(x, y) for x, y in zip(ends, fit, strict=True) if y > 0]
-    axes.plot(*zip(*shown, strict=True), color="0.3", lw=1, label=f"{line.constant:.3g} + {line.slope:.3g}·‖∇F‖")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    shown = [(x, y) for x, y in zip(ends, fit, strict=True) if y >= min(sizes) / 2]
+    axes.plot(*zip(*shown, strict=True), color="0.3", lw=1, label=_words(line))
     axes.set_xlabel("‖∇F‖")
     axes.set_ylabel("‖∇²F‖ (spectral)")
     axes.set_title(title, fontsize=10)
     axes.legend(frameon=False, fontsize=8)
+
+
+def _log(axis: Axis) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade of a logarithmic axis, whose span may be less than one."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.set_minor_formatter(NullFormatter())
