@@ -3,7 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
+from metagrad.studies.batch_errors import BatchErrors
 from metagrad.studies.bounds import Bounds
+from metagrad.studies.network_errors import NetworkErrors
+from metagrad.studies.order_errors import OrderErrors
+from metagrad.studies.smoothness import Smoothness
 from metagrad.studies.study import Study
 
-STUDIES: Mapping[str, Study[Any]] = {study.name: study for study in (Bounds(),)}
+STUDIES: Mapping[str, Study[Any]] = {
+    study.name: study
+    for study in (
+        Bounds(),
+        BatchErrors(),
+        OrderErrors(),
+        NetworkErrors(),
+        Smoothness(),
+    )
+}
