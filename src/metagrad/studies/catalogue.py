@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from metagrad.studies.bias import Bias
 from metagrad.studies.bounds import Bounds
 from metagrad.studies.study import Study
 
-STUDIES: Mapping[str, Study[Any]] = {study.name: study for study in (Bounds(),)}
+STUDIES: Mapping[str, Study[Any]] = {
+    study.name: study
+    for study in (
+        Bounds(),
+        Bias(),
+    )
+}
