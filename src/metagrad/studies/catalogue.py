@@ -5,6 +5,7 @@ from typing import Any
 
 from metagrad.studies.bias import Bias
 from metagrad.studies.bounds import Bounds
+from metagrad.studies.memory import Memory
 from metagrad.studies.study import Study
 
 STUDIES: Mapping[str, Study[Any]] = {
@@ -12,5 +13,6 @@ STUDIES: Mapping[str, Study[Any]] = {
     for study in (
         Bounds(),
         Bias(),
+        Memory(),
     )
 }
