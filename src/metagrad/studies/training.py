@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, tensor
+from torch import float64, tensor
 
 from metagrad.experiments import session
 from metagrad.experiments.config import Experiment
+from metagrad.studies.intervals import over_seeds_and_tasks
 from metagrad.studies.study import Bench, Record
 from metagrad.training.evaluation import HeldOut, Interval, interval
 from metagrad.training.run import Run
@@ -50,21 +51,26 @@ def losses(path: Path) -> Sequence[Mapping[str, Any]]:
 
 
 def pooled(records: Sequence[Record], name: str) -> Interval:
-    """Mean over seeds of the tasks' values, with an interval that knows both spreads.
+    """Mean over seeds and tasks of what `tested` recorded as `name`, one record a seed, with its 95 % interval."""
+    return over_seeds_and_tasks([tensor(record[f"{name}_tasks"], dtype=float64) for record in records])
 
-    Half width: 1.96·√(s²/S + mean_s(v_s)/(S·n)), s² the variance of the seeds' means, S seeds; v_s/n each mean's own.
-    The first term alone for many tasks; with one seed the tasks' interval. It is what a new seed *and* new tasks
-    would vary by, a little too wide because s² holds task noise too.
+
+def pooled_difference(first: Sequence[Record], second: Sequence[Record], name: str) -> Interval:
+    """Mean of first minus second, paired by seed and task, with its 95 % interval.
+
+    Raises:
+        ValueError: the two do not have the same seeds, or not the same number of tasks.
     """
-    return paired_over_seeds([tensor(record[f"{name}_tasks"]).double() for record in records])
-
-
-def paired_over_seeds(values: Sequence[Tensor]) -> Interval:
-    """As `pooled`, from a vector of tasks' values (or of paired differences) for each seed."""
-    means = tensor([part.mean().item() for part in values]).double()
-    within = sum(part.var(correction=1).item() / len(part) for part in values) / len(values)
-    between = means.var(correction=1).item() if len(values) > 1 else 0.0
-    return Interval(means.mean().item(), 1.96 * ((between + within) / len(values)) ** 0.5)
+    minuend, subtrahend = ({record["seed"]: record for record in records} for records in (first, second))
+    if set(minuend) != set(subtrahend) or len(first) != len(second):
+        raise ValueError(f"seeds {sorted(minuend)} cannot be paired with seeds {sorted(subtrahend)}")
+    return over_seeds_and_tasks(
+        [
+            tensor(minuend[seed][f"{name}_tasks"], dtype=float64)
+            - tensor(subtrahend[seed][f"{name}_tasks"], dtype=float64)
+            for seed in minuend
+        ]
+    )
 
 
 def sized(config: Experiment, *, meta_steps: int, validation_tasks: int, test_tasks: int, seed: int) -> Experiment:
