@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagrad.studies.batch_errors import BatchErrors
+from metagrad.studies.bias import Bias
 from metagrad.studies.bounds import Bounds
+from metagrad.studies.memory import Memory
 from metagrad.studies.network_errors import NetworkErrors
 from metagrad.studies.order_errors import OrderErrors
 from metagrad.studies.smoothness import Smoothness
@@ -18,5 +20,7 @@ STUDIES: Mapping[str, Study[Any]] = {
         OrderErrors(),
         NetworkErrors(),
         Smoothness(),
+        Bias(),
+        Memory(),
     )
 }
