@@ -51,7 +51,8 @@ def comparison(path: Path, name: str, id: str, notes: Notes) -> Entry:
             f"The least, {nearest[1]}, is that of {nearest[0]}."
         )
         with notes.guarded(f"{name}/comparison.png"):
-            pictures.append(picture(path / "comparison.png", words, command.id))
+            title = "Error of each estimator against what it costs"
+            pictures.append(picture(path / "comparison.png", title, words, command.id))
     setting = f"K = {shown(config.get('num_steps'))}, after {shown(config.get('meta_steps'))} meta-steps"
     anchored = any(row[0].endswith("*") for row in measured)
     star = f"* with a proximal term of strength {shown(effort.get('proximal'))}, against Exact of that same problem."

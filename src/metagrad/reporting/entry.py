@@ -9,7 +9,8 @@ from metagrad.reporting.curves import Panel
 from metagrad.reporting.pictures import Picture
 
 Kind = Literal["study", "comparison", "run"]
-_NUMERIC = re.compile(r"[-+−]?(\d|\.\d|nan|inf|–$)", re.IGNORECASE)
+_ONE = r"[-+−<≤]?\s?(\d[\d,]*\.?\d*(e[-+]?\d+)?|nan|inf|–)"
+_NUMERIC = re.compile(rf"{_ONE}( ?(±|to|\.\.|–) ?{_ONE})?\s?(%|s|×)?\*?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Table:
     def numeric(self) -> Sequence[bool]:
         """Whether each column holds numbers, which are set flush right."""
         return [
-            bool(self.rows) and all(not row[i] or _NUMERIC.match(row[i]) for row in self.rows)
+            bool(self.rows) and all(not row[i] or _NUMERIC.fullmatch(row[i]) for row in self.rows)
             for i in range(len(self.columns))
         ]
 

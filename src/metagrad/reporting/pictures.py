@@ -21,6 +21,7 @@ class Picture:
         source: a data: address.
         width: pixels.
         height: pixels.
+        caption: what it is.
         alternative: what it shows, for those who do not see it.
         command: id of the command that makes it.
     """
@@ -29,11 +30,12 @@ class Picture:
     source: str
     width: int
     height: int
+    caption: str
     alternative: str
     command: str | None = None
 
 
-def picture(path: Path, alternative: str, command: str | None = None) -> Picture:
+def picture(path: Path, caption: str, alternative: str, command: str | None = None) -> Picture:
     """The PNG file as a picture; ValueError where it is damaged, something else, or too large for a page."""
     size = path.stat().st_size
     if size > LARGEST:
@@ -49,4 +51,4 @@ def picture(path: Path, alternative: str, command: str | None = None) -> Picture
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"is damaged or no PNG picture ({error})") from error
     source = "data:image/png;base64," + base64.b64encode(data).decode()
-    return Picture(path.name, source, width, height, alternative, command)
+    return Picture(path.name, source, width, height, caption, alternative, command)

@@ -211,9 +211,10 @@ def _pictures(
     pictures: list[Picture] = []
     for file in sorted(path.glob("*.png")):
         known = file.name == "adaptation.png"
-        words = _adaptation(result, trained) if known else f"Picture {file.name} that lies in the run directory {name}."
+        title = f"{name}: adaptation to test tasks" if known else f"{file.name}, which lies in the run directory"
+        words = _adaptation(result, trained) if known else f"Picture {file.name}; nothing is known of what it shows."
         with notes.guarded(f"{name}/{file.name}"):
-            pictures.append(picture(file, words, commands[0].id if known else None))
+            pictures.append(picture(file, title, words, commands[0].id if known else None))
     return pictures
 
 

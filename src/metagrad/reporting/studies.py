@@ -60,8 +60,8 @@ def study(path: Path, name: str, id: str, notes: Notes) -> Entry:
     if (path / _FIGURE).exists():
         with notes.guarded(f"{name}/{_FIGURE}"):
             where = ", ".join(table.title for table in tables)
-            words = f"{title}. " + (f"The numbers are in the tables: {where}." if tables else "")
-            pictures.append(picture(path / _FIGURE, words.strip(), command.id))
+            words = f"Plot of {title}." + (f" Its numbers are in these tables: {where}." if tables else "")
+            pictures.append(picture(path / _FIGURE, f"{title}; {source}", words, command.id))
     records, cells, count = _records(path, name, command.id, notes)
     size = f"{shown(manifest.get('scale'))} size" + (
         ", protocol as published" if manifest.get("as_published") is True else ""
@@ -69,7 +69,7 @@ def study(path: Path, name: str, id: str, notes: Notes) -> Entry:
     seconds = result.get("seconds")
     facts = [("Study", kind), ("Source", source), ("Size", size), ("Measured", f"{cells} cells, {count} records")]
     if isinstance(seconds, int | float) and not isinstance(seconds, bool):
-        facts.append(("Time of measuring", duration(seconds)))
+        facts.append(("Time of measuring", duration(seconds) if seconds >= 1 else "less than 1 s"))
     known = STUDIES.get(kind)
     settings = list(flat(nested(manifest, "settings")))
     state = _state(path, bool(result), cells)
