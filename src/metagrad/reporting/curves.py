@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 440, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 28, 44  # margins for the texts
 _BUCKETS = 200  # points of a line; more than one sees at this width
 _DECADES_FOR_LOG = 2.0
-_MOST_VALIDATIONS = 100
+_MOST_MARKS = 24  # validations with a mark and an interval each; more are drawn as a line
 _HUGE = 1e100  # beyond this sums overflow, and a curve tells nothing
 
 Point = tuple[float, float]
@@ -38,7 +38,8 @@ class Panel:
         vertical: place and text of each tick.
         line: path of the training values, means over buckets of steps.
         band: path around them, from the 10th to the 90th percentile of each bucket; empty where a bucket is a step.
-        marks: x, y, top and bottom of each validation.
+        marks: x, y, top and bottom of each validation, where they are few.
+        course: path of the validations, where they are many.
         command: id of the command that makes it.
     """
 
@@ -50,6 +51,7 @@ class Panel:
     line: str
     band: str
     marks: Sequence[tuple[float, float, float, float]]
+    course: str
     command: str | None
 
     width, height = WIDTH, HEIGHT
@@ -62,10 +64,11 @@ def panel(
     """The shapes of one curve; None where there is no finite value to draw."""
     thin = _thinned([(x, y) for x, y in training if abs(y) < _HUGE])
     seen = [v for v in validations if abs(v.mean) < _HUGE]
-    kept = seen[:: max(1, math.ceil(len(seen) / _MOST_VALIDATIONS))]
-    heights = [y for _, *ys in thin for y in ys] + [v.mean for v in kept]
-    edges = [v.mean + sign * v.half_width for v in kept if v.half_width < _HUGE for sign in (-1, 1)]
-    steps = [x for x, *_ in thin] + [v.step for v in kept]
+    few = len(seen) <= _MOST_MARKS
+    course = [] if few else _thinned([(v.step, v.mean) for v in seen])
+    heights = [y for _, *ys in thin for y in ys] + ([v.mean for v in seen] if few else [y for _, y, *_ in course])
+    edges = [v.mean + sign * v.half_width for v in seen if few and v.half_width < _HUGE for sign in (-1, 1)]
+    steps = [x for x, *_ in thin] + [v.step for v in seen]
     if not steps:
         return None
     low, high = min(heights), max(heights)
@@ -85,7 +88,8 @@ def panel(
         vertical=[(y(tick), f"{tick:g}") for tick in y.ticks(whole=False)],
         line=line,
         band=_path([*upper, *reversed(lower)]) + "Z" if spread else "",
-        marks=[_mark(x, y, v) for v in kept],
+        marks=[_mark(x, y, v) for v in seen if few],
+        course=_path([(x(step), y(mean)) for step, mean, *_ in course]),
         command=command,
     )
 

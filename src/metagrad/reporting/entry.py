@@ -77,11 +77,12 @@ class Headline:
 
 @dataclass(frozen=True)
 class State:
-    """How far it is: a word for tables, a sentence for the entry, and whether that is all there will be."""
+    """How far it is: a word for tables, a sentence, whether that is all there will be, and the command that goes on."""
 
     word: str
     sentence: str
     complete: bool
+    command: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,8 @@ def gather(root: Path, page: Path) -> Gathered:
                 foreign.append(f"{shown}/{file}")
     if foreign:
         listed = ", ".join(foreign[:_NAMED]) + (", …" if len(foreign) > _NAMED else "")
-        notes.append(Note(name, f"has {len(foreign)} files that are of no run, comparison or study: {listed}"))
+        files = "1 file that is" if len(foreign) == 1 else f"{len(foreign)} files that are"
+        notes.append(Note(name, f"has {files} of no run, comparison or study: {listed}"))
     order = ("study", "comparison", "run")
     entries.sort(key=lambda entry: (order.index(entry.kind), _natural(entry.name)))
     return Gathered(name, entries, notes)

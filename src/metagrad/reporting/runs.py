@@ -55,7 +55,7 @@ def run(path: Path, name: str, place: str, id: str, notes: Notes) -> Entry:
     """
     manifest = read_object(path / MANIFEST)
     if "format" not in manifest or not isinstance(manifest.get("config"), dict):
-        raise ValueError("is not of a run: it has no format and configuration as `metagrad train` writes them")
+        raise ValueError("is not of a run: it has no format and configuration as metagrad train writes them")
     if manifest["format"] != FORMAT:
         raise ValueError(f"has format {shown(manifest['format'])}, and this version of metagrad reads {FORMAT}")
     config, before = nested(manifest, "config"), len(notes)
@@ -159,9 +159,9 @@ def _state(path: Path, place: str, config: Mapping[str, Any], metrics: _Metrics,
     if locked(path):
         return State("training now", f"A process is training here at this moment: {of} so far.", False)
     if not isinstance(asked, int) or metrics.steps < asked:
-        return State("stopped", f"Training stopped at {of}; it goes on with {resume}", False)
+        return State("stopped", f"Training stopped at {of}. It goes on with", False, resume)
     if not tested:
-        return State("not tested", f"Trained, {of}, and not tested yet; that is done by {resume}", False)
+        return State("not tested", f"Trained, {of}, and not tested yet. That is done by", False, resume)
     return State("complete", f"Trained, {of}, and tested.", True)
 
 
@@ -235,7 +235,7 @@ def _validations(name: str, metrics: _Metrics, command: str) -> Sequence[Table]:
     if not quantities:
         return []
     every = -(-len(metrics.validations) // _MOST_ROWS)
-    shortened = f", every {every}th of {len(metrics.validations)}" if every > 1 else ""
+    shortened = f", one in {every} of {len(metrics.validations)}" if every > 1 else ""
     rows = [
         (
             shown(v["step"]),

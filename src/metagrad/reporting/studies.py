@@ -63,16 +63,14 @@ def study(path: Path, name: str, id: str, notes: Notes) -> Entry:
             words = f"Plot of {title}." + (f" Its numbers are in these tables: {where}." if tables else "")
             pictures.append(picture(path / _FIGURE, f"{title}; {source}", words, command.id))
     records, cells, count = _records(path, name, command.id, notes)
-    size = f"{shown(manifest.get('scale'))} size" + (
-        ", protocol as published" if manifest.get("as_published") is True else ""
-    )
+    size = shown(manifest.get("scale")) + (", protocol as published" if manifest.get("as_published") is True else "")
     seconds = result.get("seconds")
     facts = [("Study", kind), ("Source", source), ("Size", size), ("Measured", f"{cells} cells, {count} records")]
     if isinstance(seconds, int | float) and not isinstance(seconds, bool):
         facts.append(("Time of measuring", duration(seconds) if seconds >= 1 else "less than 1 s"))
     known = STUDIES.get(kind)
     settings = list(flat(nested(manifest, "settings")))
-    state = _state(path, bool(result), cells)
+    state = _state(path, bool(result), cells, command.text)
     return Entry(
         kind="study",
         id=id,
@@ -101,11 +99,11 @@ def study(path: Path, name: str, id: str, notes: Notes) -> Entry:
     )
 
 
-def _state(path: Path, finished: bool, cells: int) -> State:
+def _state(path: Path, finished: bool, cells: int, command: str) -> State:
     if locked(path):
         return State("measuring now", f"A process is measuring here at this moment: {cells} cells so far.", False)
     if not finished:
-        return State("unfinished", f"Measuring stopped after {cells} cells; the same command goes on.", False)
+        return State("unfinished", f"Measuring stopped after {cells} cells. It goes on with", False, command)
     return State("complete", f"Measured, all {cells} cells.", True)
 
 
