@@ -112,7 +112,7 @@ class _Scale:
         return round(self._start + share * (self._end - self._start), 1)
 
     def ticks(self, whole: bool) -> list[float]:
-        locator = MaxNLocator(nbins=5, integer=whole or self._logarithmic)
+        locator = MaxNLocator(nbins=6 if self._logarithmic else 5, integer=whole or self._logarithmic)
         places = [float(place) for place in locator.tick_values(self._low, self._high)]
         inside = [place for place in places if self._low <= place <= self._high]
         return [10.0**place for place in inside] if self._logarithmic else inside

@@ -1,11 +1,12 @@
 """The page: entries into one HTML file that asks for nothing outside itself."""
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from metagrad import __version__
@@ -25,20 +26,12 @@ _SECTIONS: Mapping[Kind, tuple[str, Sequence[str]]] = {
 
 def html(gathered: Gathered, now: datetime) -> str:
     """The whole page as text; `now` is printed on it."""
-    environment = Environment(
-        loader=PackageLoader("metagrad.reporting"),
-        autoescape=True,  # texts come from files of anyone
-        undefined=StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     sections = [
         (kind, title, columns, [entry for entry in gathered.entries if entry.kind == kind])
         for kind, (title, columns) in _SECTIONS.items()
     ]
     environments = _environments(gathered.entries)
-    return environment.get_template("report.html").render(
+    return _template().render(
         generator=GENERATOR,
         version=__version__,
         made=now.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -50,6 +43,18 @@ def html(gathered: Gathered, now: datetime) -> str:
         environment_of={entry.id: number for number, (_, users) in enumerate(environments, 1) for entry in users},
         number=_Numbers(),
     )
+
+
+@functools.cache
+def _template() -> Template:
+    return Environment(
+        loader=PackageLoader("metagrad.reporting"),
+        autoescape=True,  # texts come from files of anyone
+        undefined=StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template("report.html")
 
 
 class _Numbers:

@@ -114,6 +114,8 @@ def brief(value: str) -> str:
 
 def plain(value: str) -> str:
     """The text with a mark in place of what cannot be printed or encoded; line ends and tabs stay."""
+    if value.isprintable():
+        return value
     return "".join(c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else "\ufffd" for c in value)
 
 
