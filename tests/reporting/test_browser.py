@@ -14,7 +14,8 @@ from metagrad.reporting.page import html
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # A frame is as narrow as a phone, whatever the narrowest window of the browser is.
-FRAME = """<!DOCTYPE html><title>frame</title><iframe style="width:{width}px;height:800px;border:0"></iframe><p>waiting</p>
+FRAME = """<!DOCTYPE html><title>frame</title>
+<iframe style="width:{width}px;height:800px;border:0"></iframe><p>waiting</p>
 <script>
 const frame = document.querySelector("iframe")
 frame.onload = () => {{

@@ -69,5 +69,5 @@ def _text(field: Field) -> str:
 
 
 def _joined(command: str, preset: str, options: Mapping[str, str]) -> str:
-    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     return " ".join([command, preset, *map(shlex.quote, words)])

@@ -16,6 +16,7 @@ from metagrad.reporting.entry import Command, Entry, Headline, State, Table
 from metagrad.reporting.held_out import Tested, heading, measured
 from metagrad.reporting.pictures import Picture, picture
 from metagrad.reporting.reading import Note, Notes, damaged_lines, flat, nested, number, read_lines, read_object, shown
+from metagrad.studies.summary import duration
 from metagrad.training.files import locked
 from metagrad.training.run import FORMAT
 
@@ -175,7 +176,7 @@ def _facts(config: Mapping[str, Any], metrics: _Metrics) -> list[tuple[str, str]
     seconds = [value for value in metrics.seconds if value >= 0]
     if seconds:
         typical = 1e3 * statistics.median(seconds)
-        facts.append(("Time in training", f"{sum(seconds):,.1f} s, {typical:.3g} ms a meta-step (median)"))
+        facts.append(("Time in training", f"{duration(sum(seconds))}, {typical:.3g} ms a meta-step (median)"))
     best = [v for v in metrics.validations if v["best"]]
     if best:
         facts.append(("Best weights", f"of meta-step {shown(best[-1]['step'])}, chosen by validation"))
