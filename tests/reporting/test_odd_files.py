@@ -60,7 +60,7 @@ def test_control_characters_and_lone_surrogates(runs, report):
 
 DAMAGE = {
     "empty": lambda data: b"",
-    "cut": lambda data: data[: len(data) // 2],
+    "cut": lambda data: data[: len(data) // 2].rstrip()[:-1],
     "list": lambda data: b"[1, 2]",
     "object": lambda data: b'{"format": 1, "study": 3, "weights": 1, "rows": {}, "findings": 1, "config": []}',
     "binary": lambda data: bytes(range(256)),

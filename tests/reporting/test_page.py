@@ -173,13 +173,15 @@ def test_an_older_run_gets_its_command_from_its_configuration(runs, report):
     assert "--problem.hidden 8" in Page(text).text
 
 
-def test_other_tests_of_a_run_are_shown_too(runs, report, capsys):
+def test_other_tests_of_a_run_are_shown_too_with_their_own_command(runs, report):
     test = json.loads((runs / "sines" / "test.json").read_text())
-    test["test"]["tasks"], test["results"]["loss"]["mean"][0] = 77, 12.3456
+    test["test"]["tasks"], test["weights"], test["results"]["loss"]["mean"][0] = 77, "last", 12.3456
     (runs / "sines" / "again.json").write_text(json.dumps(test))
     page = Page(report(runs)[1])
     assert "77 test tasks" in page.text
     assert "12.3456 ±" in page.text
+    assert "metagrad evaluate runs/sines --tasks 77 --weights last" in page.text
+    assert page.text.count("metagrad evaluate runs/sines") == 2
 
 
 def test_a_directory_of_data_is_not_told(runs, report):

@@ -3,7 +3,6 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -14,31 +13,15 @@ from metagrad.reporting import held_out
 from metagrad.reporting.curves import Panel, Validation, panel
 from metagrad.reporting.entry import Command, Entry, Headline, State, Table
 from metagrad.reporting.held_out import Tested, heading, measured
+from metagrad.reporting.metrics import QUANTITIES, Metrics, read_metrics
 from metagrad.reporting.pictures import Picture, picture
-from metagrad.reporting.reading import Note, Notes, damaged_lines, flat, nested, number, read_lines, read_object, shown
+from metagrad.reporting.reading import Notes, flat, nested, read_object, shown
 from metagrad.studies.summary import duration
 from metagrad.training.files import locked
 from metagrad.training.run import FORMAT
 
 MANIFEST, _METRICS, _TEST = "config.json", "metrics.jsonl", "test.json"
-_QUANTITIES = ("loss", "accuracy")
 _MOST_ROWS = 40  # validations in the table
-
-
-@dataclass
-class _Metrics:
-    """metrics.jsonl, by quantity."""
-
-    steps: int = 0
-    seconds: list[float] = field(default_factory=list[float])
-    training: dict[str, list[tuple[float, float]]] = field(default_factory=dict[str, list[tuple[float, float]]])
-    validations: list[Mapping[str, float]] = field(default_factory=list[Mapping[str, float]])
-
-    def validated(self, name: str) -> list[Validation]:
-        return [
-            Validation(v["step"], v.get(name, math.nan), v.get(f"{name}_half_width_95", math.nan))
-            for v in self.validations
-        ]
 
 
 def run(path: Path, name: str, place: str, id: str, notes: Notes) -> Entry:
@@ -60,18 +43,15 @@ def run(path: Path, name: str, place: str, id: str, notes: Notes) -> Entry:
     if manifest["format"] != FORMAT:
         raise ValueError(f"has format {shown(manifest['format'])}, and this version of metagrad reads {FORMAT}")
     config, before = nested(manifest, "config"), len(notes)
-    commands = [
-        Command(f"{id}--train", "trains and tests", _training(manifest, config, place)),
-        Command(f"{id}--evaluate", "tests the best weights again", f"metagrad evaluate {quote(place)}"),
-    ]
-    metrics = _Metrics()
+    training = Command(f"{id}--train", "trains and tests", _training(manifest, config, place))
+    metrics = Metrics()
     with notes.guarded(f"{name}/{_METRICS}"):
-        metrics = _metrics(path / _METRICS, f"{name}/{_METRICS}", notes)
+        metrics = read_metrics(path / _METRICS, f"{name}/{_METRICS}", notes)
     tests = _tests(path, name, notes)
     state = _state(path, place, config, metrics, _TEST in tests)
     trained = config.get("num_steps") if isinstance(config.get("num_steps"), int) else None
-    tables = [held_out.table(result, name, trained, f"{id}--evaluate") for result in tests.values()]
-    entry = Entry(
+    testing = _testing(tests, config, place, id)
+    return Entry(
         kind="run",
         id=id,
         name=name,
@@ -82,17 +62,16 @@ def run(path: Path, name: str, place: str, id: str, notes: Notes) -> Entry:
             Headline(state.word),
             Headline(shown(config.get("estimator"))),
             Headline(f"{metrics.steps:,}"),
-            *(_headline(tests.get(_TEST), quantity, trained, f"{id}--evaluate") for quantity in _QUANTITIES),
+            *(_headline(tests.get(_TEST), quantity, trained, testing.get(_TEST)) for quantity in QUANTITIES),
         ],
-        commands=commands,
+        commands=[training, *dict.fromkeys(testing.values())],
         curves=_curves(config, metrics, id),
-        pictures=_pictures(path, name, tests.get(_TEST), trained, commands, notes),
-        tables=tables,
-        folded=[*_validations(name, metrics, f"{id}--train"), _configuration(name, config)],
+        pictures=_pictures(path, name, tests.get(_TEST), trained, training, notes),
+        tables=[held_out.table(result, name, trained, testing[file].id) for file, result in tests.items()],
+        folded=[*_validations(name, metrics, training.id), _configuration(name, config)],
         environment=environment(manifest),
         notes=[f"{note.where}: {note.text}" for note in notes[before:]],
     )
-    return entry
 
 
 def environment(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -113,36 +92,6 @@ def _training(manifest: Mapping[str, Any], config: Mapping[str, Any], place: str
     return command or f"metagrad train --resume {quote(place)}"
 
 
-def _metrics(path: Path, where: str, notes: Notes) -> _Metrics:
-    found, damaged = _Metrics(), list[int]()
-    last = 0
-    for last, record in read_lines(path):
-        try:
-            _add(found, record)
-        except (ValueError, OverflowError):
-            damaged.append(last)
-    if damaged:
-        notes.append(Note(where, damaged_lines(damaged, last)))
-    return found
-
-
-def _add(found: _Metrics, record: Mapping[str, Any] | None) -> None:
-    if record is None or record.get("kind") not in ("train", "validation") or record.get("step") is None:
-        raise ValueError("no record")
-    step = number(record["step"])
-    if record["kind"] == "validation":
-        kept = [quantity for name in _QUANTITIES for quantity in (name, f"{name}_half_width_95") if quantity in record]
-        values = {quantity: number(record[quantity]) for quantity in kept}
-        found.validations.append({"step": step, "best": record.get("best") is True, **values})
-        return
-    values = {name: number(record[name]) for name in _QUANTITIES if name in record}
-    seconds = number(record.get("seconds"))
-    found.steps = max(found.steps, int(step))
-    found.seconds.append(seconds)
-    for name, value in values.items():
-        found.training.setdefault(name, []).append((step, value))
-
-
 def _tests(path: Path, name: str, notes: Notes) -> dict[str, Tested]:
     """test.json, and other results of `metagrad evaluate --out` that lie beside it."""
     found: dict[str, Tested] = {}
@@ -153,7 +102,23 @@ def _tests(path: Path, name: str, notes: Notes) -> dict[str, Tested]:
     return found
 
 
-def _state(path: Path, place: str, config: Mapping[str, Any], metrics: _Metrics, tested: bool) -> State:
+def _testing(tests: Mapping[str, Tested], config: Mapping[str, Any], place: str, id: str) -> Mapping[str, Command]:
+    """For each test, the command that repeats it: with options where it asked for other than the configuration."""
+    found = config.get("test")
+    configured = found if isinstance(found, dict) else {}
+    commands: dict[str, Command] = {}
+    known: dict[str, Command] = {}
+    for file, result in tests.items():
+        asked = {"tasks": result.tasks, "steps": result.steps, "seed": result.seed}
+        words = [f" --{name} {value}" for name, value in asked.items() if configured.get(name) != value]
+        words += [f" --weights {quote(result.weights)}"] if result.weights != "best" else []
+        text = f"metagrad evaluate {quote(place)}{''.join(words)}"
+        new = Command(f"{id}--evaluate-{len(known) + 1}", f"tests the {result.weights} weights again", text)
+        commands[file] = known.setdefault(text, new)
+    return commands
+
+
+def _state(path: Path, place: str, config: Mapping[str, Any], metrics: Metrics, tested: bool) -> State:
     asked = config.get("meta_steps")
     of = f"{metrics.steps:,} of {shown(asked) if not isinstance(asked, int) else f'{asked:,}'} meta-steps"
     resume = f"metagrad train --resume {quote(place)}"
@@ -166,7 +131,7 @@ def _state(path: Path, place: str, config: Mapping[str, Any], metrics: _Metrics,
     return State("complete", f"Trained, {of}, and tested.", True)
 
 
-def _facts(config: Mapping[str, Any], metrics: _Metrics) -> list[tuple[str, str]]:
+def _facts(config: Mapping[str, Any], metrics: Metrics) -> list[tuple[str, str]]:
     problem = config.get("problem")
     kind = problem.get("dataset", problem.get("kind")) if isinstance(problem, dict) else problem
     facts = [("Problem", shown(kind))]
@@ -183,13 +148,13 @@ def _facts(config: Mapping[str, Any], metrics: _Metrics) -> list[tuple[str, str]
     return facts
 
 
-def _headline(result: Tested | None, quantity: str, trained: int | None, command: str) -> Headline:
-    if result is None or quantity not in result.values:
+def _headline(result: Tested | None, quantity: str, trained: int | None, command: Command | None) -> Headline:
+    if result is None or quantity not in result.values or command is None:
         return Headline("–")
-    return Headline(result.after(quantity, result.steps if trained is None else trained), command)
+    return Headline(result.after(quantity, result.steps if trained is None else trained), command.id)
 
 
-def _curves(config: Mapping[str, Any], metrics: _Metrics, id: str) -> Sequence[Panel]:
+def _curves(config: Mapping[str, Any], metrics: Metrics, id: str) -> Sequence[Panel]:
     classification = "accuracy" in metrics.training
     titles = {
         "loss": "query cross-entropy (nats)" if classification else "query loss",
@@ -207,7 +172,7 @@ def _curves(config: Mapping[str, Any], metrics: _Metrics, id: str) -> Sequence[P
 
 
 def _pictures(
-    path: Path, name: str, result: Tested | None, trained: int | None, commands: Sequence[Command], notes: Notes
+    path: Path, name: str, result: Tested | None, trained: int | None, training: Command, notes: Notes
 ) -> Sequence[Picture]:
     pictures: list[Picture] = []
     for file in sorted(path.glob("*.png")):
@@ -215,7 +180,7 @@ def _pictures(
         title = f"{name}: adaptation to test tasks" if known else f"{file.name}, which lies in the run directory"
         words = _adaptation(result, trained) if known else f"Picture {file.name}; nothing is known of what it shows."
         with notes.guarded(f"{name}/{file.name}"):
-            pictures.append(picture(file, title, words, commands[0].id if known else None))
+            pictures.append(picture(file, title, words, training.id if known else None))
     return pictures
 
 
@@ -231,8 +196,8 @@ def _adaptation(result: Tested | None, trained: int | None) -> str:
     return f"Results on {result.tasks} test tasks over the number of inner steps: {'; '.join(parts)}."
 
 
-def _validations(name: str, metrics: _Metrics, command: str) -> Sequence[Table]:
-    quantities = [q for q in _QUANTITIES if any(q in v for v in metrics.validations)]
+def _validations(name: str, metrics: Metrics, command: str) -> Sequence[Table]:
+    quantities = [q for q in QUANTITIES if any(q in v for v in metrics.validations)]
     if not quantities:
         return []
     every = -(-len(metrics.validations) // _MOST_ROWS)
