@@ -153,6 +153,20 @@ def test_runs_without_a_name_are_numbered(metagrad, tmp_path, monkeypatch):
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["sinusoid-1", "sinusoid-2"]
 
 
+def test_the_command_is_recorded_until_the_configuration_is_another(metagrad, tmp_path):
+    path = tmp_path / "run"
+    assert metagrad("train", "sinusoid", "--out", path, "--meta-steps", 2, *SMALL)[0] == 0
+    typed = json.loads((path / "config.json").read_text())["command"]
+    assert typed.startswith("metagrad train sinusoid --meta-steps 2 --problem.hidden 8")
+    assert str(tmp_path) not in typed
+    assert metagrad("train", "--resume", path)[0] == 0
+    assert json.loads((path / "config.json").read_text())["command"] == typed
+    assert metagrad("train", "--resume", path, "--meta-steps", 3)[0] == 0
+    manifest = json.loads((path / "config.json").read_text())
+    assert "command" not in manifest
+    assert manifest["config"]["meta_steps"] == 3
+
+
 def test_compare_writes_table_json_and_figure(metagrad, tmp_path):
     status, out, err = metagrad(
         *("compare", "sinusoid", "--out", tmp_path / "c", "--tasks", 3, "--repeats", 1, "--num-steps", 2),
@@ -160,7 +174,10 @@ def test_compare_writes_table_json_and_figure(metagrad, tmp_path):
     )
     assert (status, err) == (0, "")
     assert "Binomial(order=1)" in out
-    rows = json.loads((tmp_path / "c" / "comparison.json").read_text())["rows"]
+    written = json.loads((tmp_path / "c" / "comparison.json").read_text())
+    assert written["command"].startswith("metagrad compare sinusoid --tasks 3 --repeats 1 --num-steps 2")
+    assert written["versions"]["metagrad"] == __version__
+    rows = written["rows"]
     assert {row["family"] for row in rows} >= {"Exact", "FirstOrder", "Truncated", "Binomial", "Implicit"}
     assert (tmp_path / "c" / "comparison.png").read_bytes().startswith(b"\x89PNG")
 

@@ -17,8 +17,9 @@ LAYERS = [
     {"training"},
     {"experiments"},
     {"studies"},
+    {"reporting"},
     {"terminal"},
-    {"commands", "reproducing"},
+    {"commands", "reproducing", "reporting_command"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -15,6 +15,7 @@ from metagrad.experiments.downloading import download
 from metagrad.experiments.expression import ESTIMATORS, RULES, SOLVERS, parse, short
 from metagrad.experiments.options import CommandError, Parser, add_fields, pairs, with_components, with_fields
 from metagrad.experiments.presets import BARE, PRESETS, named
+from metagrad.experiments.typed import as_typed
 from metagrad.studies.catalogue import STUDIES
 from metagrad.training.evaluation import paired
 from metagrad.training.progress import Reporter
@@ -40,7 +41,8 @@ def run_train(arguments: list[str]) -> int:
     if options.download:
         download(config.problem, lambda text: terminal.say(terminal.console(), text))
     session.apply_threads(config)
-    return _in_run(path, lambda reporter: session.start(config, path, reporter))
+    command = as_typed("metagrad train", preset, values)
+    return _in_run(path, lambda reporter: session.start(config, path, reporter, command))
 
 
 def _resume(arguments: list[str]) -> int:
@@ -168,7 +170,7 @@ def run_compare(arguments: list[str]) -> int:
     for note in tables.comparison_notes(rows, config):
         terminal.say(console, note)
     path.mkdir(parents=True)
-    write_json(path / "comparison.json", record(config, effort, rows))
+    write_json(path / "comparison.json", record(config, effort, rows, as_typed("metagrad compare", preset, values)))
     figures.save(comparison_figure.comparison(config, rows), path / "comparison.png")
     terminal.wrote(console, path / "comparison.json", path / "comparison.png")
     return 0

@@ -31,7 +31,7 @@ from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.tasks.task import Task
 from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad.training.progress import Reporter
-from metagrad.training.run import Run
+from metagrad.training.run import Run, surroundings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,9 +172,15 @@ def _posed(config: Experiment, estimator: Estimator, effort: Effort) -> Experime
     return replace(config, estimator=estimator, proximal=effort.proximal if anchored else config.proximal)
 
 
-def record(config: Experiment, effort: Effort, rows: list[Row]) -> dict[str, Any]:
-    """For JSON: the experiment, the effort, and every row."""
-    return {"config": config.to_json(), "effort": asdict(effort), "rows": [asdict(row) for row in rows]}
+def record(config: Experiment, effort: Effort, rows: list[Row], command: str | None = None) -> dict[str, Any]:
+    """For JSON: what was typed, if anything was, versions and platform, the experiment, the effort, and every row."""
+    return {
+        **({} if command is None else {"command": command}),
+        **surroundings(),
+        "config": config.to_json(),
+        "effort": asdict(effort),
+        "rows": [asdict(row) for row in rows],
+    }
 
 
 def _trained(config: Experiment, reporter: Reporter) -> dict[str, Tensor]:

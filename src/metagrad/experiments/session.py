@@ -20,8 +20,14 @@ from metagrad.training.trainer import Plan, Trainer
 CAPTURE_PAYS_FROM = 500
 
 
-def start(config: Experiment, path: Path, reporter: Reporter) -> None:
+def start(config: Experiment, path: Path, reporter: Reporter, command: str | None = None) -> None:
     """Make the run directory `path` and train in it.
+
+    Args:
+        config: what to train.
+        path: the run directory to make.
+        reporter: told about every step.
+        command: what was typed, for the record.
 
     Raises:
         ValueError: `path` exists or cannot be made, data are missing, or training diverged.
@@ -37,7 +43,7 @@ def start(config: Experiment, path: Path, reporter: Reporter) -> None:
         keep_freed_memory()
     trainer = _trainer(config, learner, sources, reporter)
     _rehearse(config, sources)
-    writer = RunWriter.create(path, config.to_json(), trainer.state(), trainer.learner.state_dict())
+    writer = RunWriter.create(path, config.to_json(), trainer.state(), trainer.learner.state_dict(), command)
     with writer:
         trainer.train(writer)
 
