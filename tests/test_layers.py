@@ -11,7 +11,7 @@ LAYERS = [
     {"tree"},
     {"models", "tasks", "estimators", "optim"},
     {"inner"},
-    {"batching"},
+    {"batching", "probing"},
     {"capture"},
     {"learner"},
     {"training"},

@@ -20,6 +20,7 @@ from metagrad.inner.loop import InnerLoop, adaptation_curve, adapted, adapting_s
 from metagrad.inner.precision import Precision, kernels
 from metagrad.inner.rules import UpdateRule
 from metagrad.inner.trajectory import Stored, Trajectory
+from metagrad.probing import Probe, task_probes
 from metagrad.tasks.prepared import NonFiniteError, Prepared, prepare
 from metagrad.tasks.task import Batch, Task
 from metagrad.tree import Tree
@@ -175,6 +176,25 @@ class MetaLearner(nn.Module):
                 gradient = gradients[path].to(parameter.dtype)
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return result
+
+    def probe(self, tasks: Task | Iterable[Task]) -> Probe:
+        """The true relative error of the estimator on the first of `tasks`, against `Exact` on the same task.
+
+            error = ‖estimate − exact‖ / ‖exact‖
+
+        Touches no `.grad`, no random generator and no captured graph. For `Implicit`, `FiniteDifference` and `Reptile`,
+        which estimate something else, the error includes the difference to that.
+
+        Cost: one inner loop, K products for Exact and those of the estimator, uncompiled, one after another.
+
+        Raises:
+            ValueError, NonFiniteError: as `meta_gradient` for the tasks. An error that is not finite is returned.
+        """
+        meta = self.meta()
+        groups = self._prepare(tasks, meta).groups
+        with kernels(self.precision):
+            probe = next(task_probes(self.loop, meta, (group for _, group in groups), 1))
+            return probe.measure(self.estimator)
 
     def evaluate(self, tasks: Task | Iterable[Task], num_steps: int | None = None) -> Evaluation:
         """Query loss and metrics after 0, 1, … S inner steps; works under `no_grad` and `inference_mode`.

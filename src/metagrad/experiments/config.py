@@ -160,6 +160,10 @@ class Experiment:
     validation: Validation = field(metadata={"help": "validation"})
     test: Testing = field(metadata={"help": "test"})
     machine: Machine = field(metadata={"help": "machine"})
+    probe_every: int | None = field(
+        default=100,
+        metadata={"help": "meta-steps between looks at the estimator's true error on one task, none for no look"},
+    )
 
     def __post_init__(self) -> None:
         checks.integer("num_steps", self.num_steps, least=1)
@@ -174,6 +178,8 @@ class Experiment:
         if not all(isinstance(name, str) for name in self.adapts):
             raise TypeError(f"adapts must hold names, got {self.adapts!r}")
         checks.integer("checkpoint_every", self.checkpoint_every, least=1)
+        if self.probe_every is not None:
+            checks.integer("probe_every", self.probe_every, least=1)
         if self.proximal is not None:
             checks.number("proximal", self.proximal, above=0)
 

@@ -176,6 +176,7 @@ def _trainer(config: Experiment, learner: MetaLearner, sources: Sources, reporte
             checkpoint_every=config.checkpoint_every,
             clip=config.optimizer.clip,
             evaluation_chunk=config.machine.evaluation_chunk,
+            probe_every=config.probe_every,
         ),
         config.seed,
         reporter,
