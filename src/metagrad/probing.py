@@ -1,15 +1,17 @@
 """How far estimators are from the exact meta-gradient, measured on one task."""
 
-from collections.abc import Iterable, Iterator
+import itertools
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from metagrad import tree
 from metagrad.estimators.base import Episode, Estimate, Estimator
 from metagrad.estimators.exact import Exact
 from metagrad.inner.episode import TaskEpisode
 from metagrad.inner.loop import InnerLoop
+from metagrad.tasks.prepared import Prepared
 from metagrad.tasks.task import Batch, Task
 from metagrad.tree import Tree
 
@@ -51,17 +53,22 @@ class TaskProbe:
         """The error of `estimator` on this task, by the same trajectory and outer gradient."""
         if isinstance(estimator, Exact):
             return Probe(0.0, None)
-        with torch.inference_mode(False), torch.no_grad():
-            estimate: Estimate = estimator.estimate(self._episode)
-            gap = tree.norm(tree.subtract(estimate.gradient, self._exact))
-        own = estimate.diagnostics.get("error_estimate")
+        gap, own = self.gap(estimator)
         return Probe((gap / self._size).item(), None if own is None else own.item())
 
+    def gap(self, estimator: Estimator) -> tuple[Tensor, Tensor | None]:
+        """(‖estimate − exact‖, the estimator's own estimate of its relative error), 0-d."""
+        with torch.inference_mode(False), torch.no_grad():
+            estimate: Estimate = estimator.estimate(self._episode)
+            difference = tree.norm(tree.subtract(estimate.gradient, self._exact))
+        return difference, estimate.diagnostics.get("error_estimate")
 
-def task_probes(loop: InnerLoop, meta: Tree, tasks: Iterable[Task], count: int) -> Iterator[TaskProbe]:
-    """Probes of the first `count` of some tasks with a task axis, one after another."""
-    left = count
-    for group in tasks:
-        for t in range(min(left, len(group.support.inputs))):
-            yield TaskProbe(loop, meta, Task(*(Batch(*(leaf[t] for leaf in part)) for part in group)))
-            left -= 1
+
+def first_tasks(tasks: Prepared, count: int) -> list[Task]:
+    """The first `count` tasks, or all if there are fewer, with leaves [N, ...]; groups of equal shapes one by one."""
+    alone = (
+        Task(*(Batch(*(leaf[t] for leaf in part)) for part in group))
+        for _, group in tasks.groups
+        for t in range(len(group.support.inputs))
+    )
+    return list(itertools.islice(alone, count))

@@ -7,8 +7,8 @@ import torch
 from metagrad import SGD, Binomial
 from metagrad.experiments import comparison_figure, figures, tables
 from metagrad.experiments.compare import Effort, candidates, compare, record
-from metagrad.experiments.memory import LiveTensors, peak_bytes
 from metagrad.experiments.presets import sinusoid
+from metagrad.memory import LiveTensors, peak_bytes
 from metagrad.training.progress import Silent
 from metagrad.training.run import finite
 

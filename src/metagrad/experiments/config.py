@@ -9,6 +9,7 @@ from torch import nn
 
 from metagrad import checks
 from metagrad.capture import Mode
+from metagrad.choosing import Auto
 from metagrad.estimators import Estimator
 from metagrad.experiments.expression import ESTIMATORS, RULES, family, parse
 from metagrad.experiments.problems import PROBLEMS, AnyProblem, Sources
@@ -147,7 +148,7 @@ class Experiment:
     problem: AnyProblem = field(metadata={"help": "tasks and model"})
     rule: UpdateRule = field(metadata={"help": "update rule of an inner step"})
     num_steps: int = field(metadata={"help": "inner steps K"})
-    estimator: Estimator = field(metadata={"help": "estimator of the meta-gradient"})
+    estimator: Estimator | Auto = field(metadata={"help": "estimator of the meta-gradient, or auto"})
     adapts: tuple[str, ...] = field(
         metadata={"help": "names of parameters or modules that the inner loop adapts, none for all"}
     )

@@ -177,6 +177,7 @@ class Trainer:
                 "a new run needs a smaller inner or meta learning rate, or other data"
             ) from error
         seconds = time.perf_counter() - began
+        self._choice(run)
         probe = self._probe(run, tasks)
         began = time.perf_counter()
         rate = self.optimizer.param_groups[0]["lr"]
@@ -203,9 +204,20 @@ class Trainer:
             errors["error_probe"] = self._probed
         self.reporter.stepped(self.step, {**means, **errors, "tasks/s": self.plan.meta_batch / seconds})
 
+    def _choice(self, run: RunWriter) -> None:
+        """What estimator="auto" decided at this meta-step, if it did."""
+        decision = self.learner.decision
+        if decision is None:
+            return
+        measured = {repr(estimator): error for estimator, error in decision.measured.items()}
+        chosen = {"estimator": repr(decision.estimator), "why": decision.why, "measured": measured}
+        run.record({"kind": "choice", "step": self.step + 1, **chosen})
+        if decision.estimator != decision.before:
+            self.reporter.noted(f"meta-step {self.step + 1}: {decision.why}")
+
     def _probe(self, run: RunWriter, tasks: Task) -> float | None:
         """The true error on the first task, at the weights that the meta-gradient was taken at, if it is time."""
-        estimator, every = self.learner.estimator, self.plan.probe_every
+        estimator, every = self.learner.in_use, self.plan.probe_every
         if every is None or self.step % every or isinstance(estimator, Exact) or not isinstance(estimator, Pullback):
             return None
         began = time.perf_counter()
@@ -217,7 +229,8 @@ class Trainer:
         return probe.error
 
     def _warn(self, run: RunWriter, estimate: float | None, probe: float | None) -> None:
-        warning = self._watch.look(self.learner.estimator, estimate, probe)
+        estimator = self.learner.in_use
+        warning = None if estimator is None else self._watch.look(estimator, estimate, probe)
         if warning is not None:
             run.record({"kind": "warning", "step": self.step, "text": warning})
             self.reporter.warned(f"meta-step {self.step}: {warning}")
