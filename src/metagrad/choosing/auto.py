@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from metagrad import checks
 from metagrad.estimators import Binomial, Estimator, Exact, FirstOrder, Split, Truncated
 
-MARGIN = 1.25
+MARGIN = 1.5
 """Factor by which an estimator has to be better than needed to take the place of the one in use."""
 
 HOPELESS = 3.0
@@ -54,7 +54,7 @@ class Auto:
     rounds: int | None = None
     memory: float | None = None
     every: int = 100
-    probes: int = 4
+    probes: int = 8
 
     def __post_init__(self) -> None:
         if self.tolerance is self.rounds is self.memory is None:

@@ -17,7 +17,8 @@ _STYLES: dict[tuple[str, str], tuple[str, str, str]] = {
     ("Binomial", "'paper'"): ('Binomial, scale="paper"', "#56B4E9", "^"),
     ("Binomial", "'auto'"): ('Binomial, center="auto"', "#882255", "*"),
     ("Hybrid", ""): ("Hybrid, window = K − 1", "#009E73", "D"),
-    ("Split", ""): ("Split into exact and one round, window beside it", "#999933", "h"),
+    ("Split", ""): ("Split, exact late, one round early", "#999933", "h"),
+    ("Split", "late="): ("Split, one round late, exact early", "#AA4499", "p"),
     ("Implicit", ""): ("Implicit, proximal problem", "#CC79A7", "P"),
     ("FiniteDifference", ""): ("FiniteDifference, proximal problem", "#E69F00", "X"),
 }
@@ -45,7 +46,7 @@ def comparison(config: Experiment, rows: Sequence[Row]) -> Figure:
         axes.set_ylabel("relative error of one task's meta-gradient\n(median and quartiles)")
     panels[0].set_yscale("log")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(
         f"Which estimator should I use?  K = {config.num_steps}, {config.rule!r}, {config.meta_batch} tasks, "
         f"after {config.meta_steps} meta-steps"
@@ -74,7 +75,8 @@ def _frontier(axes: Axes, best: Sequence[Row], cost: Callable[[Row], float]) -> 
 
 
 def _kind(row: Row) -> str:
-    return next((kind for kind in ("'paper'", "'auto'") if row.family == "Binomial" and kind in row.estimator), "")
+    kinds = {"Binomial": ("'paper'", "'auto'"), "Split": ("late=",)}
+    return next((kind for kind in kinds.get(row.family, ()) if kind in row.estimator), "")
 
 
 def _panel(axes: Axes, rows: Sequence[Row], cost: Callable[[Row], float]) -> None:
