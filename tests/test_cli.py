@@ -146,6 +146,28 @@ def test_a_learned_center_is_kept_in_the_configuration(metagrad, tmp_path):
         assert metagrad("train", "--resume", tmp_path / name, "--meta-steps", 2)[0] == 0
 
 
+def test_auto_is_chosen_by_name_or_with_its_wishes(metagrad, tmp_path):
+    options = [
+        ("--estimator", "auto"),
+        ("--estimator", "Auto(rounds=1)"),
+        ("--estimator", "auto", "--estimator.tolerance", "none", "--estimator.rounds", "1"),
+    ]
+    wishes = ["tolerance=0.1, rounds=None", "tolerance=None, rounds=1", None]
+    for name, chosen, wish in zip("abc", options, wishes, strict=True):
+        status, _, err = metagrad("train", "--out", tmp_path / name, "--meta-steps", 1, *SMALL, *chosen)
+        if wish is None:  # between the two values there is a moment with no wish at all
+            assert (status, "Auto needs to know what is wanted" in err) == (2, True)
+            continue
+        assert (status, err) == (0, "")
+        assert f"Auto({wish}, memory=None, every=100, probes=8)" in Run(tmp_path / name).config()["estimator"]
+        (choice,) = [r for r in Run(tmp_path / name).metrics() if r["kind"] == "choice"]
+        assert choice["measured"]
+        assert choice["step"] == 1
+    assert metagrad("train", "--resume", tmp_path / "a", "--meta-steps", 2)[0] == 0
+    assert metagrad("evaluate", tmp_path / "a")[0] == 0
+    assert (tmp_path / "a" / "training.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_runs_without_a_name_are_numbered(metagrad, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):

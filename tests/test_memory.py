@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from cases import make_conv, make_tasks
 from metagrad import SGD, Binomial, Exact, FiniteDifference, Implicit, MetaLearner, Reptile, Truncated
-from metagrad.experiments.memory import peak_bytes
+from metagrad.memory import peak_bytes
 
 
 def peak(estimator, steps, **options):

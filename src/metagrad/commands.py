@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metagrad import terminal
-from metagrad.experiments import comparison_figure, figures, session, tables
+from metagrad.experiments import comparison_figure, figures, session, tables, training_figure
 from metagrad.experiments.compare import Effort, compare, record
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.downloading import download
@@ -87,7 +87,9 @@ def _test(console: Console, config: Experiment, run: Run) -> None:
     console.print(tables.adaptation(result, config.num_steps))
     picture = run.path / "adaptation.png"
     figures.save(figures.adaptation(config, learner, sources, result), picture)
-    terminal.wrote(console, run.path / "test.json", picture)
+    course = run.path / "training.png"
+    figures.save(training_figure.training(config, run.metrics()), course)
+    terminal.wrote(console, run.path / "test.json", picture, course)
 
 
 def run_evaluate(arguments: list[str]) -> int:

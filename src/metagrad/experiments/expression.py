@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, NoReturn
 
+from metagrad.choosing import Auto
 from metagrad.estimators import (
     Binomial,
     ConjugateGradient,
@@ -37,6 +38,7 @@ ESTIMATORS: tuple[type, ...] = (
     Implicit,
     FiniteDifference,
     Reptile,
+    Auto,
 )
 SOLVERS: tuple[type, ...] = (ConjugateGradient, Neumann)
 RULES: tuple[type, ...] = (SGD, Momentum, LearnedRates)

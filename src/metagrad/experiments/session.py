@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from metagrad.capture import keep_freed_memory
+from metagrad.choosing import Auto
+from metagrad.estimators import Exact
 from metagrad.experiments.config import Experiment, build, build_learner
 from metagrad.experiments.problems import Sources
 from metagrad.learner import MetaLearner, NonFiniteError
@@ -158,7 +160,9 @@ def write_test(path: Path, config: Experiment, which: str, result: HeldOut) -> N
 
 def _rehearse(config: Experiment, sources: Sources) -> None:
     """One meta-gradient of one task, so that parts that do not fit are refused before there is a run directory."""
-    learner = build_learner(replace(config, machine=replace(config.machine, capture="off")))
+    # Exact in place of "auto", which would measure all that it can choose from on a task that is not trained on.
+    estimator = Exact() if isinstance(config.estimator, Auto) else config.estimator
+    learner = build_learner(replace(config, estimator=estimator, machine=replace(config.machine, capture="off")))
     task = moved(
         fixed_tasks(sources.train, 1, config.seed)[0], config.machine.torch_device(), config.machine.torch_dtype()
     )
@@ -182,6 +186,7 @@ def _trainer(config: Experiment, learner: MetaLearner, sources: Sources, reporte
             checkpoint_every=config.checkpoint_every,
             clip=config.optimizer.clip,
             evaluation_chunk=config.machine.evaluation_chunk,
+            probe_every=config.probe_every,
         ),
         config.seed,
         reporter,

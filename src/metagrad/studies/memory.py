@@ -9,7 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metagrad.experiments.memory import peak_bytes
+from metagrad.memory import peak_bytes
 from metagrad.studies.memory_contenders import Workload, meta_gradient, ways
 from metagrad.studies.palette import COLORS, GRAPH, SIDES
 from metagrad.studies.resident import peak_resident_growth

@@ -1,7 +1,8 @@
 """A run on disk: one directory that can be killed at any moment, opened again and continued to the bit.
 
     config.json        what was asked for, and with which versions
-    metrics.jsonl      one JSON object a meta-step ("kind": "train") and a validation ("kind": "validation")
+    metrics.jsonl      one JSON object a meta-step ("kind": "train"), a validation ("validation"), a look at the true
+                       error of the estimator ("probe"), a choice of estimator="auto" ("choice"), a warning ("warning")
     checkpoint.pt      all that training needs to go on, with the length of metrics.jsonl at that moment
     best.safetensors   weights with the best validation value so far
     last.safetensors   weights at the latest checkpoint
