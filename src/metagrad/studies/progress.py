@@ -128,4 +128,4 @@ class _TrainingRow:
         self._progress.update(self._row, latest=text)
 
     def warned(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._progress.console.print(f"warning: {text}", highlight=False, markup=False, soft_wrap=True)
