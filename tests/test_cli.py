@@ -159,7 +159,7 @@ def test_auto_is_chosen_by_name_or_with_its_wishes(metagrad, tmp_path):
             assert (status, "Auto needs to know what is wanted" in err) == (2, True)
             continue
         assert (status, err) == (0, "")
-        assert f"Auto({wish}, memory=None, every=100, probes=8)" in Run(tmp_path / name).config()["estimator"]
+        assert f"Auto({wish}, memory=None, every=250, probes=8)" in Run(tmp_path / name).config()["estimator"]
         (choice,) = [r for r in Run(tmp_path / name).metrics() if r["kind"] == "choice"]
         assert choice["measured"]
         assert choice["step"] == 1

@@ -57,7 +57,7 @@ def relative_remainder(
     product is taken along δ_k, as long as the link's last answer says. What earlier links make of it is left out.
 
     Cost: no product, a few sums over one round. When it is wrong: it is relative to the estimate, so that where the
-    expansion diverges (error above 1) it stays between about a half and 2, however large the error.
+    expansion diverges (error above 1) it stays between about a half and 5, however large the error.
 
     Args:
         last: the last round.
