@@ -5,7 +5,9 @@ from typing import Any
 
 from metagrad.studies.bias import Bias
 from metagrad.studies.bounds import Bounds
+from metagrad.studies.consumption import Consumption
 from metagrad.studies.memory import Memory
+from metagrad.studies.signals import Signals
 from metagrad.studies.study import Study
 
 STUDIES: Mapping[str, Study[Any]] = {
@@ -14,5 +16,7 @@ STUDIES: Mapping[str, Study[Any]] = {
         Bounds(),
         Bias(),
         Memory(),
+        Signals(),
+        Consumption(),
     )
 }
