@@ -18,11 +18,11 @@ from metagrad.studies.utilisation import Clock, sampled
 @pytest.fixture(scope="module")
 def tiny():
     settings = Consumption().settings(Asked(scale="small"))
-    return replace(settings, ways=2, queries=1, size=16, filters=2, num_steps=3, turns=2, device="cpu")
+    return replace(settings, ways=2, shots=(1, 2), queries=1, size=16, filters=2, num_steps=3, turns=2, device="cpu")
 
 
 def test_contenders_agree_at_both_ends(tiny):
-    found = {(about["family"], about["order"]): compute() for about, compute in contenders(tiny)}
+    found = {(about["family"], about["order"]): compute() for about, compute in contenders(tiny, 1)}
     flat = {
         key: torch.cat([leaf.flatten() for leaf in tree.leaves(getattr(result, "gradient", result))])
         for key, result in found.items()
@@ -61,7 +61,7 @@ def test_samples_are_averaged_while_the_work_goes_on():
 def records(settings, *, peak=50.0, ratio=1.2, end=1.0, busy=0.8):
     """Made-up numbers: of Binomial, against 100 MB and 1 s of MAML, and 0.1 s a window of Truncated."""
     rows = []
-    for about, _ in contenders(settings):
+    for about, _ in contenders(settings, 1):
         family, order = about["family"], about["order"]
         seconds, share, memory = 1.0, 1.0, 100.0
         if family == "Truncated":
@@ -69,8 +69,10 @@ def records(settings, *, peak=50.0, ratio=1.2, end=1.0, busy=0.8):
         elif family.startswith("Binomial"):
             seconds, share, memory = ratio * 0.1 * ((order or 0) + 1), busy, peak
             seconds = end if order in (0, settings.num_steps) else seconds
-        rows.append({"what": "memory", **about, "peak_bytes": memory})
-        rows.append({"what": "time", **about, "seconds": [seconds, 2 * seconds], "utilisation": share, "threads": 2})
+        for shots in settings.shots:
+            rows.append({"what": "memory", "shots": shots, **about, "peak_bytes": memory})
+            timed = {"seconds": [seconds, 2 * seconds], "utilisation": share, "threads": 2}
+            rows.append({"what": "time", "shots": shots, **about, **timed})
     return rows
 
 
@@ -94,8 +96,14 @@ def test_an_unmeasured_utilisation_is_undecided(tiny):
     assert Consumption().findings(tiny, rows)[-1].held is None
 
 
+def test_a_claim_has_to_hold_in_every_setup(tiny):
+    rows = [{**r, "peak_bytes": 200.0} if "peak_bytes" in r and r["shots"] == 1 else r for r in records(tiny)]
+    rows = [{**r, "peak_bytes": 100.0} if "peak_bytes" in r and "MAML" in r["family"] else r for r in rows]
+    assert Consumption().findings(tiny, rows)[0].held is False
+
+
 @pytest.mark.slow
 @pytest.mark.study
 def test_small_size(tmp_path):
-    memory, *_ = carry_out(Consumption(), Asked(scale="small"), tmp_path / "study", "command", Quiet())
-    assert memory.held
+    findings = carry_out(Consumption(), Asked(scale="small"), tmp_path / "study", "command", Quiet())
+    assert all(finding.held is not None for finding in findings)

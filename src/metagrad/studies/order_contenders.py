@@ -25,7 +25,7 @@ class ConsumptionSettings:
 
     Args:
         ways: classes of a task.
-        shots: support images of a class.
+        shots: support images of a class, each a setup of its own.
         queries: query images of a class.
         size: height and width of an image.
         filters: of each of the four convolutions.
@@ -42,7 +42,7 @@ class ConsumptionSettings:
     """
 
     ways: int
-    shots: int
+    shots: tuple[int, ...]
     queries: int
     size: int
     filters: int
@@ -58,13 +58,13 @@ class ConsumptionSettings:
     matching: float
 
 
-def contenders(settings: ConsumptionSettings) -> list[tuple[Mapping[str, Any], Callable[[], object]]]:
+def contenders(settings: ConsumptionSettings, shots: int) -> list[tuple[Mapping[str, Any], Callable[[], object]]]:
     """What tells each from the others (family and order), and one meta-gradient of it."""
     device = torch.device(settings.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = Conv4(settings.ways, 3, settings.filters, settings.size, "max").to(device)
-    tasks = _tasks(settings, device)
+    tasks = _tasks(settings, shots, device)
 
     def learner(estimator: Estimator, link_chunk: int | None = None) -> Callable[[], object]:
         made = MetaLearner(
@@ -93,7 +93,7 @@ def contenders(settings: ConsumptionSettings) -> list[tuple[Mapping[str, Any], C
     return found
 
 
-def _tasks(settings: ConsumptionSettings, device: torch.device) -> Task:
+def _tasks(settings: ConsumptionSettings, shots: int, device: torch.device) -> Task:
     draws = torch.Generator().manual_seed(settings.seed)
 
     def batch(examples: int) -> Batch:
@@ -101,4 +101,4 @@ def _tasks(settings: ConsumptionSettings, device: torch.device) -> Task:
         targets = torch.arange(settings.ways).repeat_interleave(examples).expand(settings.meta_batch, -1)
         return Batch(torch.randn(shape, generator=draws).to(device), targets.contiguous().to(device))
 
-    return Task(batch(settings.shots), batch(settings.queries))
+    return Task(batch(shots), batch(settings.queries))
