@@ -80,11 +80,11 @@ def records(settings, *, peak=50.0, ratio=1.2, end=1.0, busy=0.8):
     ("made_up", "held"),
     [
         ({}, [True, True, True, True]),
-        ({"peak": 101.0}, [False, True, True, True]),
+        ({"peak": 95.0}, [False, True, True, True]),
         ({"ratio": 1.6}, [True, False, True, True]),
         ({"ratio": 0.9}, [True, False, True, True]),
         ({"end": 1.2}, [True, True, False, True]),
-        ({"busy": 1.1}, [True, True, True, False]),
+        ({"busy": 0.95}, [True, True, True, False]),
     ],
 )
 def test_findings_follow_the_numbers(tiny, made_up, held):

@@ -37,6 +37,7 @@ class ConsumptionSettings:
         device: where it is computed.
         watched_seconds: on CUDA, how long each contender is watched for its utilisation.
         watched_every: seconds between two looks.
+        markedly: largest ratio of memory or utilisation that counts as markedly reduced.
         slightly: largest ratio of times that counts as slightly above.
         matching: largest ratio of times, either way, that counts as a match.
     """
@@ -54,6 +55,7 @@ class ConsumptionSettings:
     device: str
     watched_seconds: float
     watched_every: float
+    markedly: float
     slightly: float
     matching: float
 
