@@ -6,9 +6,11 @@ from typing import Any
 from metagrad.studies.batch_errors import BatchErrors
 from metagrad.studies.bias import Bias
 from metagrad.studies.bounds import Bounds
+from metagrad.studies.consumption import Consumption
 from metagrad.studies.memory import Memory
 from metagrad.studies.network_errors import NetworkErrors
 from metagrad.studies.order_errors import OrderErrors
+from metagrad.studies.signals import Signals
 from metagrad.studies.smoothness import Smoothness
 from metagrad.studies.study import Study
 
@@ -22,5 +24,7 @@ STUDIES: Mapping[str, Study[Any]] = {
         Smoothness(),
         Bias(),
         Memory(),
+        Signals(),
+        Consumption(),
     )
 }
