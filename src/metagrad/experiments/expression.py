@@ -24,6 +24,7 @@ from metagrad.estimators import (
     Reptile,
     Split,
     Truncated,
+    UnanchoredImplicit,
 )
 from metagrad.inner.rules import SGD, LearnedRates, Momentum
 
@@ -37,6 +38,7 @@ ESTIMATORS: tuple[type, ...] = (
     Implicit,
     FiniteDifference,
     Reptile,
+    UnanchoredImplicit,
 )
 SOLVERS: tuple[type, ...] = (ConjugateGradient, Neumann)
 RULES: tuple[type, ...] = (SGD, Momentum, LearnedRates)

@@ -4,6 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagrad.studies.bounds import Bounds
+from metagrad.studies.curves import Curves
 from metagrad.studies.study import Study
+from metagrad.studies.table1 import Table1
+from metagrad.studies.table2 import Table2
 
-STUDIES: Mapping[str, Study[Any]] = {study.name: study for study in (Bounds(),)}
+STUDIES: Mapping[str, Study[Any]] = {
+    study.name: study
+    for study in (
+        Bounds(),
+        Table1(),
+        Table2(),
+        Curves(),
+    )
+}
