@@ -39,7 +39,7 @@ class AccuracyStudy(Study[AccuracySettings]):
 
     def measure(self, settings: AccuracySettings, cell: Cell, bench: Bench) -> Sequence[Record]:
         """Train and test; a run that diverges is tested as it last was, and the record says so."""
-        config = _experiment(settings, cell)
+        config = experiment(settings, cell)
         try:
             train(config, bench)
             diverged = False
@@ -83,7 +83,8 @@ class AccuracyStudy(Study[AccuracySettings]):
         """What the source claims beside what was measured."""
 
 
-def _experiment(settings: AccuracySettings, cell: Cell) -> Experiment:
+def experiment(settings: AccuracySettings, cell: Cell) -> Experiment:
+    """What a cell trains."""
     values = cell.values
     data = next(data for data in settings.data_sets if data.title == values["data_set"])
     method = next(m for m in settings.methods if (m.name, m.order) == (values["method"], values["order"]))
@@ -92,6 +93,7 @@ def _experiment(settings: AccuracySettings, cell: Cell) -> Experiment:
         shared,
         estimator=parse(method.estimator, ESTIMATORS),
         proximal=method.proximal,
+        adapts=shared.adapts if method.adapts is None else method.adapts,
         optimizer=method.optimizer or shared.optimizer,
         seed=values["seed"],
     )

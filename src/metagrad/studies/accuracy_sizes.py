@@ -11,7 +11,6 @@ from metagrad.experiments.config import Experiment, Optimizer
 from metagrad.experiments.presets import PRESETS
 from metagrad.experiments.problems import (
     ImageClassification,
-    Mnist1dClassification,
     OmniglotClassification,
     SinusoidRegression,
 )
@@ -113,16 +112,16 @@ def _reduced(config: Experiment, scale: Scale) -> Experiment:
     meta_steps, filters, test_tasks, validation_tasks = {"small": (100, 8, 100, 20), "medium": (600, 16, 300, 50)}[
         scale
     ]
-    problem = config.problem
+    problem, rule = config.problem, config.rule
     if isinstance(problem, OmniglotClassification):
-        problem = replace(problem, filters=filters, pooling="stride", test_queries=5)
+        # After 100 meta-steps 48 % with MAML and 43 % with FOMAML at this rate, 38 % and 33 % at 0.1.
+        problem, rule = replace(problem, filters=filters, pooling="stride", test_queries=5), SGD(lr=0.4)
     elif isinstance(problem, ImageClassification):
-        problem = replace(problem, filters=filters, pooling="stride")
-    if not isinstance(problem, Mnist1dClassification):
-        config = replace(config, rule=SGD(lr=0.1))
+        problem, rule = replace(problem, filters=filters, pooling="stride"), SGD(lr=0.1)
     return replace(
         config,
         problem=problem,
+        rule=rule,
         meta_steps=meta_steps,
         meta_batch=4,
         checkpoint_every=meta_steps,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from metagrad.studies.anil import Anil
 from metagrad.studies.bounds import Bounds
 from metagrad.studies.curves import Curves
 from metagrad.studies.study import Study
@@ -16,5 +17,6 @@ STUDIES: Mapping[str, Study[Any]] = {
         Table1(),
         Table2(),
         Curves(),
+        Anil(),
     )
 }

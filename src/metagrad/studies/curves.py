@@ -37,9 +37,9 @@ class Curves(AccuracyStudy):
         "The paper does not say which L; ours is 2. It draws the first 1000 meta-iterations on miniImageNet 5-way "
         "1-shot, as full size does here; smaller sizes take the first data set of table1's.",
         "It does not say how its curves are smoothed, nor how “aligns” is meant. Ours are running means over a "
-        "twentieth of the run; records hold the raw values. The distance between two curves is the root of the "
-        "mean square of their difference, smoothed; a method is compared with MAML of the same seed, which begins with the same "
-        "weights and meets the same tasks.",
+        "twentieth of the run; records hold the raw values. The distance between two curves is the root of the mean "
+        "square of their difference, smoothed; a method is compared with MAML of the same seed, which begins with the "
+        "same weights and meets the same tasks.",
         "Three seeds, where the paper draws one run. Binomial with α' = α·L/K, as the paper's runs on real data.",
     )
 

@@ -8,6 +8,7 @@ from metagrad.estimators import (
     ConjugateGradient,
     Estimator,
     Exact,
+    FiniteDifference,
     FirstOrder,
     Hybrid,
     Implicit,
@@ -17,6 +18,8 @@ from metagrad.estimators import (
     UnanchoredImplicit,
 )
 from metagrad.experiments.config import Optimizer
+
+_WITHOUT_ORDER = ("FirstOrder", "Reptile", "FiniteDifference", "Exact")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Method:
         proximal: λ of its inner loop's proximal term; None for none.
         optimizer: its own meta-optimizer; None for that of the other rows.
         ours: whether the source has no such row.
+        adapts: what its inner loop adapts, () for everything; None for what the other rows adapt.
     """
 
     name: str
@@ -38,11 +42,12 @@ class Method:
     proximal: float | None = None
     optimizer: Optimizer | None = None
     ours: bool = False
+    adapts: tuple[str, ...] | None = None
 
     @property
     def label(self) -> str:
         """Name and order, as figures and sentences have it."""
-        return self.name if self.family in ("FirstOrder", "Reptile", "Exact") else f"{self.name}, L = {self.order}"
+        return self.name if self.family in _WITHOUT_ORDER else f"{self.name}, L = {self.order}"
 
     @property
     def family(self) -> str:
@@ -52,7 +57,7 @@ class Method:
     @property
     def key(self) -> str:
         """For names of directories."""
-        return f"{self.name.replace('/', '-').replace(' ', '-')}-{self.order}"
+        return "-".join((*self.name.replace("/", " ").replace(",", "").split(), str(self.order)))
 
 
 def first_order() -> Method:
@@ -111,6 +116,16 @@ def hybrid_plain(window: int, order: int) -> Method:
 def exact(num_steps: int) -> Method:
     """MAML."""
     return _row("MAML", num_steps, Exact())
+
+
+def exact_everywhere(num_steps: int) -> Method:
+    """MAML that adapts the whole network, among rows that adapt a part."""
+    return replace(_row("MAML, whole network", num_steps, Exact()), adapts=())
+
+
+def finite_difference(strength: float) -> Method:
+    """FO-B-MAML, symmetric."""
+    return _row("FO-B-MAML", 0, FiniteDifference(), proximal=strength)
 
 
 def named(methods: Sequence[Method], name: str) -> list[Method]:

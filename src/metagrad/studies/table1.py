@@ -38,8 +38,8 @@ class Table1(AccuracyStudy):
         "Omniglot is not in the paper. At full size: MAML's K, α, meta-batch 16 and 64 filters, meta rate 3e-3 falling "
         "to 0 by a cosine.",
         "Small and medium size: Omniglot 20-way and CIFAR-FS in place of ImageNet, narrow networks with strides in "
-        "place of max-pooling, α = 0.1, Adam at 1e-2 with gradients clipped to norm 1, 5 query images a class on "
-        "Omniglot, and so few meta-steps that nothing has converged: they show which estimator learns faster. Small "
+        "place of max-pooling, α = 0.4 and 0.1, Adam at 1e-2 with gradients clipped to norm 1, 5 query images a class "
+        "on Omniglot, and so few meta-steps that nothing has converged: they show which estimator learns faster. Small "
         "size has one order, L = 2.",
     )
 

@@ -34,7 +34,7 @@ def train(config: Experiment, bench: Bench) -> None:
         Diverged: a loss or meta-gradient was not finite; what was best before can still be tested.
         ValueError: missing data.
     """
-    config, path = _with_data(config, bench), bench.directory / "run"
+    config, path = with_data(config, bench), bench.directory / "run"
     session.apply_threads(config)
     if path.is_dir():
         session.resume(path, bench.reporter, bench.data if hasattr(config.problem, "data") else None, None)
@@ -44,14 +44,15 @@ def train(config: Experiment, bench: Bench) -> None:
 
 def test(config: Experiment, bench: Bench) -> HeldOut:
     """Test the best weights of the run in the cell's directory; the run keeps the result."""
-    config, run = _with_data(config, bench), Run(bench.directory / "run")
+    config, run = with_data(config, bench), Run(bench.directory / "run")
     which = session.best_available(run)
     result = session.measure(config, *session.trained(config, run, which))
     session.write_test(run.path / "test.json", config, which, result)
     return result
 
 
-def _with_data(config: Experiment, bench: Bench) -> Experiment:
+def with_data(config: Experiment, bench: Bench) -> Experiment:
+    """The experiment with its data where the bench has them; as it is where it reads none."""
     if bench.data is not None and hasattr(config.problem, "data"):
         return session.with_data(config, bench.data)
     return config
