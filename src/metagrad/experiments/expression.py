@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, NoReturn
 
+from metagrad.choosing import Auto
 from metagrad.estimators import (
     Binomial,
     ConjugateGradient,
@@ -38,6 +39,7 @@ ESTIMATORS: tuple[type, ...] = (
     Implicit,
     FiniteDifference,
     Reptile,
+    Auto,
     UnanchoredImplicit,
 )
 SOLVERS: tuple[type, ...] = (ConjugateGradient, Neumann)

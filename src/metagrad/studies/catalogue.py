@@ -4,8 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from metagrad.studies.anil import Anil
+from metagrad.studies.batch_errors import BatchErrors
+from metagrad.studies.bias import Bias
 from metagrad.studies.bounds import Bounds
 from metagrad.studies.curves import Curves
+from metagrad.studies.memory import Memory
+from metagrad.studies.network_errors import NetworkErrors
+from metagrad.studies.order_errors import OrderErrors
+from metagrad.studies.smoothness import Smoothness
 from metagrad.studies.study import Study
 from metagrad.studies.table1 import Table1
 from metagrad.studies.table2 import Table2
@@ -14,6 +20,12 @@ STUDIES: Mapping[str, Study[Any]] = {
     study.name: study
     for study in (
         Bounds(),
+        BatchErrors(),
+        OrderErrors(),
+        NetworkErrors(),
+        Smoothness(),
+        Bias(),
+        Memory(),
         Table1(),
         Table2(),
         Curves(),

@@ -88,7 +88,9 @@ class StudyDirectory:
             try:
                 record = json.loads(line)
                 key, last = record.pop("cell"), record.pop(_LAST)
-            except (ValueError, KeyError, AttributeError) as error:
+                if not line.endswith(b"\n"):
+                    raise ValueError("the line has no end, and what comes next would be joined to it")
+            except (ValueError, KeyError, TypeError, AttributeError) as error:  # no JSON, or not ours
                 if number == len(lines):  # torn by a kill
                     break
                 raise ValueError(f"line {number} of {path} is damaged; delete that line, or the directory") from error

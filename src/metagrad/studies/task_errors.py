@@ -1,0 +1,80 @@
+"""Meta-gradients of many estimators on the same tasks, compared with the exact ones in float64."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import Tensor
+
+from metagrad import tree
+from metagrad.batching import branch, over_tasks
+from metagrad.estimators import Estimator, Exact
+from metagrad.inner.episode import TaskEpisode
+from metagrad.inner.loop import InnerLoop
+from metagrad.studies.spectra import Extremes, direction, extremes, flat
+from metagrad.tasks.task import Task
+from metagrad.tree import Tree
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """T meta-gradients of n numbers each: `exact` [T, n], those of other estimators, and ‖outer gradient‖ [T]."""
+
+    exact: Tensor
+    others: Mapping[Any, Tensor]
+    outer_norm: Tensor
+
+
+def estimates(loop: InnerLoop, estimators: Sequence[Estimator], meta: Tree, tasks: Task, chunk: int) -> Estimates:
+    """Every estimator on every task, along one trajectory a task; `chunk` tasks side by side.
+
+    Cost: a task's inner loop and outer gradient once, and the products of all estimators. Memory: all meta-gradients.
+    """
+    asked = [Exact(), *estimators]
+
+    def of_task(meta: Tree, task: Task) -> Tree:
+        episode = TaskEpisode(loop, meta, task)
+        found = [flat(_ordered(one.estimate(episode).gradient, meta)) for one in asked]
+        return {
+            "found": {str(i): gradient for i, gradient in enumerate(found)},
+            "norm": tree.norm(episode.outer()[0]),
+        }
+
+    result = over_tasks(of_task, meta, tasks, chunk)
+    exact, *others = tree.leaves(branch(result, "found"))
+    return Estimates(exact, dict(zip(estimators, others, strict=True)), cast(Tensor, branch(result, "norm")))
+
+
+def curvatures(loop: InnerLoop, meta: Tree, tasks: Task, *, iterations: int, seed: int, chunk: int) -> Extremes:
+    """Extreme eigenvalues of α·H at every link of every task, [T, K] each.
+
+    Args:
+        loop: whole model, plain SGD.
+        meta: the meta-parameters.
+        tasks: leaves [T, N, ...].
+        iterations: of Lanczos, a curvature product with each link.
+        seed: of the first direction.
+        chunk: tasks side by side.
+    """
+    first = direction(loop.learner.start(meta), seed)
+
+    def of_task(meta: Tree, task: Task) -> Tree:
+        return {**extremes(TaskEpisode(loop, meta, task).chain, first, iterations)._asdict()}
+
+    found = over_tasks(of_task, meta, tasks, chunk)
+    return Extremes(*(cast(Tensor, branch(found, name)) for name in Extremes._fields))
+
+
+def of_batches(values: Tensor, tasks: int) -> Tensor:
+    """Mean over the tasks of every mini-batch: [B·tasks, ...] to [B, ...]."""
+    return values.unflatten(0, (-1, tasks)).mean(dim=1)
+
+
+def relative(estimate: Tensor, exact: Tensor) -> Tensor:
+    """‖estimate − exact‖ / ‖exact‖ of every row."""
+    return (estimate - exact).norm(dim=-1) / exact.norm(dim=-1)
+
+
+def _ordered(gradient: Tree, meta: Tree) -> Tree:
+    """In the order of the meta-parameters, whatever the order in which an estimator met them."""
+    return tree.map(lambda _, leaf: leaf, meta, gradient)

@@ -1,0 +1,57 @@
+"""A study that costs nothing and counts what is measured: for tests of the machinery around studies."""
+
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from metagrad.studies.study import Asked, Cell, Finding, Listing, Study, only_corrected
+
+SMALL, FULL = Asked(scale="small"), Asked(scale="full")
+
+
+@dataclass(frozen=True)
+class CountingSettings:
+    cells: int
+    rows: int
+    offsets: tuple[float, ...] = (0.5,)
+
+
+class Counting(Study):
+    """`cells` cells of `rows` records each; `before(key)` is called when one is measured."""
+
+    name, title, source = "counting", "Numbers | counted", "ours"
+    choices = ("The numbers are not stated; ours start at zero.",)
+
+    def __init__(self, cells=3, rows=2, before=lambda key: None):
+        self._cells, self._rows, self._before = cells, rows, before
+        self.measured = []
+
+    def settings(self, asked):
+        only_corrected(self, asked)
+        return CountingSettings(self._cells * (2 if asked.scale == "full" else 1), self._rows)
+
+    def cells(self, settings):
+        return [Cell(f"cell={i}", {"number": i}) for i in range(settings.cells)]
+
+    def measure(self, settings, cell, bench):
+        self._before(cell.key)
+        self.measured.append(cell.key)
+        number = cell.values["number"]
+        rows = [{"row": j, "value": number + settings.offsets[0]} for j in range(settings.rows)]
+        rows[-1] |= {"list": [1.0, 2.0], "missing": float("nan")}
+        return rows
+
+    def figure(self, settings, records):
+        figure = Figure()
+        figure.subplots().plot([r["value"] for r in records])
+        return figure
+
+    def listings(self, settings, records):
+        return [Listing("Values", ("number", "a|b"), tuple((str(r["number"]), str(r["value"])) for r in records))]
+
+    def findings(self, settings, records):
+        return [
+            Finding("They grow.", f"{len(records)} records.", True),
+            Finding("They shrink.", "They grow.", False),
+            Finding("They matter.", "Nobody can tell.", None),
+        ]
