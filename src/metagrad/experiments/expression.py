@@ -25,6 +25,7 @@ from metagrad.estimators import (
     Reptile,
     Split,
     Truncated,
+    UnanchoredImplicit,
 )
 from metagrad.inner.rules import SGD, LearnedRates, Momentum
 
@@ -39,6 +40,7 @@ ESTIMATORS: tuple[type, ...] = (
     FiniteDifference,
     Reptile,
     Auto,
+    UnanchoredImplicit,
 )
 SOLVERS: tuple[type, ...] = (ConjugateGradient, Neumann)
 RULES: tuple[type, ...] = (SGD, Momentum, LearnedRates)

@@ -49,7 +49,7 @@ def over_seeds_and_tasks(values: Sequence[Tensor]) -> Interval:
 
 @lru_cache(maxsize=1024)
 def student(freedom: float) -> float:
-    """T with P(|T| ≤ t) = 0.95, T of Student's distribution with that many degrees of freedom, a positive number.
+    """The t with P(|T| ≤ t) = 0.95, T of Student's distribution with that many degrees of freedom, a positive number.
 
     With T = √ν·tan θ the probability is an integral of cos^{ν−1} θ, which is bisected.
     """
