@@ -8,7 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metagrad.experiments.memory import peak_bytes
+from metagrad.memory import peak_bytes
 from metagrad.studies.order_contenders import (
     EXACT,
     FIRST,
