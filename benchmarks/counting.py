@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.contenders.base import Running, flat
 from benchmarks.contenders.on_torch import OnTorch
-from metagrad.experiments.memory import peak_bytes
+from metagrad.memory import peak_bytes
 
 
 def count(running: Running) -> dict[str, int | None]:

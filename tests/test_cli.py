@@ -146,11 +146,47 @@ def test_a_learned_center_is_kept_in_the_configuration(metagrad, tmp_path):
         assert metagrad("train", "--resume", tmp_path / name, "--meta-steps", 2)[0] == 0
 
 
+def test_auto_is_chosen_by_name_or_with_its_wishes(metagrad, tmp_path):
+    options = [
+        ("--estimator", "auto"),
+        ("--estimator", "Auto(rounds=1)"),
+        ("--estimator", "auto", "--estimator.tolerance", "none", "--estimator.rounds", "1"),
+    ]
+    wishes = ["tolerance=0.1, rounds=None", "tolerance=None, rounds=1", None]
+    for name, chosen, wish in zip("abc", options, wishes, strict=True):
+        status, _, err = metagrad("train", "--out", tmp_path / name, "--meta-steps", 1, *SMALL, *chosen)
+        if wish is None:  # between the two values there is a moment with no wish at all
+            assert (status, "Auto needs to know what is wanted" in err) == (2, True)
+            continue
+        assert (status, err) == (0, "")
+        assert f"Auto({wish}, memory=None, every=250, probes=8)" in Run(tmp_path / name).config()["estimator"]
+        (choice,) = [r for r in Run(tmp_path / name).metrics() if r["kind"] == "choice"]
+        assert choice["measured"]
+        assert choice["step"] == 1
+    assert metagrad("train", "--resume", tmp_path / "a", "--meta-steps", 2)[0] == 0
+    assert metagrad("evaluate", tmp_path / "a")[0] == 0
+    assert (tmp_path / "a" / "training.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_runs_without_a_name_are_numbered(metagrad, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         assert metagrad("train", "sinusoid", "--meta_steps=0", *SMALL)[0] == 0
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["sinusoid-1", "sinusoid-2"]
+
+
+def test_the_command_is_recorded_until_the_configuration_is_another(metagrad, tmp_path):
+    path = tmp_path / "run"
+    assert metagrad("train", "sinusoid", "--out", path, "--meta-steps", 2, *SMALL)[0] == 0
+    typed = json.loads((path / "config.json").read_text())["command"]
+    assert typed.startswith("metagrad train sinusoid --meta-steps 2 --problem.hidden 8")
+    assert str(tmp_path) not in typed
+    assert metagrad("train", "--resume", path)[0] == 0
+    assert json.loads((path / "config.json").read_text())["command"] == typed
+    assert metagrad("train", "--resume", path, "--meta-steps", 3)[0] == 0
+    manifest = json.loads((path / "config.json").read_text())
+    assert "command" not in manifest
+    assert manifest["config"]["meta_steps"] == 3
 
 
 def test_compare_writes_table_json_and_figure(metagrad, tmp_path):
@@ -160,7 +196,10 @@ def test_compare_writes_table_json_and_figure(metagrad, tmp_path):
     )
     assert (status, err) == (0, "")
     assert "Binomial(order=1)" in out
-    rows = json.loads((tmp_path / "c" / "comparison.json").read_text())["rows"]
+    written = json.loads((tmp_path / "c" / "comparison.json").read_text())
+    assert written["command"].startswith("metagrad compare sinusoid --tasks 3 --repeats 1 --num-steps 2")
+    assert written["versions"]["metagrad"] == __version__
+    rows = written["rows"]
     assert {row["family"] for row in rows} >= {"Exact", "FirstOrder", "Truncated", "Binomial", "Implicit"}
     assert (tmp_path / "c" / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
@@ -326,17 +365,22 @@ def test_the_option_surface_is_the_frozen_one():
 
 
 @pytest.mark.slow
-def test_twenty_kills_change_nothing(tmp_path):
-    """kill -9 at random moments, a resume after each: the same weights to the bit, every step once."""
+@pytest.mark.parametrize(("count", "capture"), [(20, "off"), (3, "whole")], ids=["twenty", "captured"])
+def test_kills_change_nothing(tmp_path, monkeypatch, count, capture):
+    """kill -9 at random moments, a resume after each: the same weights to the bit, every step once.
+
+    Captured, most of the time is compilation, so that there are fewer kills; one of them meets it.
+    """
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     steps = 600
     size = f"--meta-steps {steps} --checkpoint-every 7 --validation.every 50 --machine.threads 1".split()
-    size += ["--machine.capture", "off"]  # compiling after each kill would take the time that is to be killed
+    size += ["--machine.capture", capture]
     command = [sys.executable, "-m", "metagrad.cli", "train"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([*command, "--out", str(whole), *size, *SMALL], check=True, capture_output=True)
     moments = random.Random(0)
     kills = 0
-    while kills < 20:
+    while kills < count:
         arguments = ["--resume", str(killed)] if killed.exists() else ["--out", str(killed), *size, *SMALL]
         process = subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         metrics = killed / "metrics.jsonl"

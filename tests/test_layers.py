@@ -8,17 +8,18 @@ import metagrad
 PACKAGE = Path(metagrad.__file__).parent
 LAYERS = [
     {"checks"},
-    {"tree"},
+    {"tree", "memory"},
     {"models", "tasks", "estimators", "optim"},
     {"inner"},
-    {"batching"},
-    {"capture"},
+    {"batching", "probing"},
+    {"capture", "choosing"},
     {"learner"},
     {"training"},
     {"experiments"},
     {"studies"},
+    {"reporting"},
     {"terminal"},
-    {"commands", "reproducing"},
+    {"commands", "reproducing", "reporting_command"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -58,6 +59,7 @@ def test_public_names():
         *("MetaLearner", "Task", "Batch", "InnerLoop", "WholeModel", "PartOfModel", "Proximal"),
         *("SGD", "Momentum", "LearnedRates", "Exact", "FirstOrder", "Truncated", "Binomial", "Hybrid", "Split"),
         *("Implicit", "FiniteDifference", "Reptile", "MetaGradient", "meta_gradient"),
+        "Auto",
         *("Stored", "SquareRoot", "Slots", "Logarithmic"),
     }
     modules = {path.stem for path in PACKAGE.glob("*.py")} | {p.parent.name for p in PACKAGE.glob("*/__init__.py")}

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from cases import make_conv, make_tasks
-from metagrad import SGD, Binomial, Exact, MetaLearner, Truncated
-from metagrad.experiments.memory import peak_bytes
+from metagrad import SGD, Binomial, Exact, FiniteDifference, Implicit, MetaLearner, Reptile, Truncated
+from metagrad.memory import peak_bytes
 
 
 def peak(estimator, steps, **options):
@@ -25,6 +25,13 @@ def test_more_inner_steps_cost_their_states_and_gradients_and_no_graph(estimator
     assert growth <= 30 * 4 * parameters
     # Activations of one step, which a graph through the loop would keep for each of the 30.
     assert growth < 3 * peak(estimator, 1)
+
+
+@pytest.mark.parametrize("options", [{}, {"reuse": 3}], ids=repr)
+@pytest.mark.parametrize("estimator", [FiniteDifference(0.01, "forward"), FiniteDifference(), Implicit(), Reptile()])
+def test_who_does_not_walk_back_keeps_no_path(estimator, options):
+    few, many = (peak(estimator, steps, proximal=1.0, **options) for steps in (5, 40))
+    assert many <= few + 40 * 1024  # the losses of the steps, and not a copy of the parameters
 
 
 def test_link_chunk_bounds_a_round():

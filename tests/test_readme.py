@@ -59,6 +59,9 @@ def test_every_command_is_understood(command, capsys, monkeypatch, tmp_path):
     if "runs/" in command:
         assert status == 2
         assert "is not a run directory" in capsys.readouterr().err
+    elif command.startswith("metagrad report"):
+        assert status == 2
+        assert "is not a directory; name one that holds runs" in capsys.readouterr().err
     else:
         assert status == (0 if command == "metagrad list" else cli.INTERRUPTED)
 

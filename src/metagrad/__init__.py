@@ -1,7 +1,8 @@
 """Meta-gradients for PyTorch: the gradient of the loss after adaptation with respect to where it started."""
 
-from metagrad import batching, capture, estimators, inner, learner, models, optim, tasks, tree
+from metagrad import batching, capture, choosing, estimators, inner, learner, models, optim, tasks, tree
 from metagrad.batching import MetaGradient, meta_gradient
+from metagrad.choosing import Auto
 from metagrad.estimators import (
     Binomial,
     Exact,
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SGD",
+    "Auto",
     "Batch",
     "Binomial",
     "Exact",
@@ -49,6 +51,7 @@ __all__ = [
     "WholeModel",
     "batching",
     "capture",
+    "choosing",
     "estimators",
     "inner",
     "learner",

@@ -1,7 +1,7 @@
 """The mean meta-gradient over tasks: side by side, a few at a time, or one by one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 import torch
@@ -14,6 +14,7 @@ from metagrad.inner.derivatives import Derivatives
 from metagrad.inner.episode import TaskEpisode
 from metagrad.inner.learners import Metrics
 from metagrad.inner.loop import InnerLoop
+from metagrad.inner.trajectory import Slots
 from metagrad.tasks.prepared import Tasks, prepare
 from metagrad.tasks.task import Batch, Task
 from metagrad.tree import Tree
@@ -108,7 +109,8 @@ def meta_gradient(
 
     Cost: per task K inner gradients, one outer gradient and `estimator.cost(K)`. Memory: the states and gradients of
     the tasks that run side by side, 2K + 1 copies of the adapted parameters each for SGD unless `loop.trajectory`
-    recomputes them, and one round of curvature products; no graph of the loop unless `loop.reuse` keeps some.
+    recomputes them or the estimator does not walk back through them (`Implicit`, `FiniteDifference`, `Reptile`: three
+    copies), and one round of curvature products; no graph of the loop unless `loop.reuse` keeps some.
     """
     if not isinstance(estimator, Estimator):
         raise TypeError(f"estimator must be one such as Exact() or Binomial(order=2), got {estimator!r}")
@@ -143,7 +145,8 @@ class TaskMetaGradient:
 
     def __call__(self, meta: Tree, task: Task) -> Tree:
         """Run the inner loop, then the estimator."""
-        episode = TaskEpisode(self.loop, meta, task, self.derivatives)
+        loop = self.loop if self.estimator.walks else replace(self.loop, trajectory=Slots(1), reuse=0)
+        episode = TaskEpisode(loop, meta, task, self.derivatives)
         estimate = self.estimator.estimate(episode)
         _require_every_leaf(estimate.gradient, meta, self.estimator)
         numbers = [episode.loss, *episode.support_losses, *tree.leaves(estimate.gradient)]

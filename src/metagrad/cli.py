@@ -1,4 +1,4 @@
-"""The command line: `metagrad train | evaluate | compare | reproduce | list`, and what becomes of errors."""
+"""The command line: `metagrad train | evaluate | compare | reproduce | report | list`, and what becomes of errors."""
 
 import contextlib
 import logging
@@ -12,6 +12,7 @@ import torch
 from metagrad import __version__
 from metagrad.commands import run_compare, run_evaluate, run_list, run_train
 from metagrad.experiments.options import CommandError, Parser, normal
+from metagrad.reporting_command import run_report
 from metagrad.reproducing import run_reproduce
 from metagrad.terminal import INTERRUPTED
 
@@ -58,6 +59,7 @@ def _run(given: list[str]) -> int:
         "evaluate": run_evaluate,
         "compare": run_compare,
         "reproduce": run_reproduce,
+        "report": run_report,
         "list": run_list,
     }
     if given and given[0] in commands:
@@ -68,7 +70,8 @@ def _run(given: list[str]) -> int:
         "command",
         choices=list(commands),
         help="train: meta-train a model and test it; evaluate: test a run again; compare: measure all estimators; "
-        "reproduce: a figure or table of a paper, measured; list: presets, estimators, rules, studies; "
+        "reproduce: a figure or table of a paper, measured; report: all results of a directory on one page; "
+        "list: presets, estimators, rules, studies; "
         "`metagrad COMMAND --help` tells more (try `metagrad train sinusoid`)",
     )
     parser.parse(given)

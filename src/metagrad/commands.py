@@ -8,13 +8,14 @@ from rich.console import Console
 from rich.table import Table
 
 from metagrad import terminal
-from metagrad.experiments import comparison_figure, figures, session, tables
+from metagrad.experiments import comparison_figure, figures, session, tables, training_figure
 from metagrad.experiments.compare import Effort, compare, record
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.downloading import download
 from metagrad.experiments.expression import ESTIMATORS, RULES, SOLVERS, parse, short
 from metagrad.experiments.options import CommandError, Parser, add_fields, pairs, with_components, with_fields
 from metagrad.experiments.presets import BARE, PRESETS, named
+from metagrad.experiments.typed import as_typed
 from metagrad.studies.catalogue import STUDIES
 from metagrad.training.evaluation import paired
 from metagrad.training.progress import Reporter
@@ -40,7 +41,8 @@ def run_train(arguments: list[str]) -> int:
     if options.download:
         download(config.problem, lambda text: terminal.say(terminal.console(), text))
     session.apply_threads(config)
-    return _in_run(path, lambda reporter: session.start(config, path, reporter))
+    command = as_typed("metagrad train", preset, values)
+    return _in_run(path, lambda reporter: session.start(config, path, reporter, command))
 
 
 def _resume(arguments: list[str]) -> int:
@@ -85,7 +87,9 @@ def _test(console: Console, config: Experiment, run: Run) -> None:
     console.print(tables.adaptation(result, config.num_steps))
     picture = run.path / "adaptation.png"
     figures.save(figures.adaptation(config, learner, sources, result), picture)
-    terminal.wrote(console, run.path / "test.json", picture)
+    course = run.path / "training.png"
+    figures.save(training_figure.training(config, run.metrics()), course)
+    terminal.wrote(console, run.path / "test.json", picture, course)
 
 
 def run_evaluate(arguments: list[str]) -> int:
@@ -168,7 +172,7 @@ def run_compare(arguments: list[str]) -> int:
     for note in tables.comparison_notes(rows, config):
         terminal.say(console, note)
     path.mkdir(parents=True)
-    write_json(path / "comparison.json", record(config, effort, rows))
+    write_json(path / "comparison.json", record(config, effort, rows, as_typed("metagrad compare", preset, values)))
     figures.save(comparison_figure.comparison(config, rows), path / "comparison.png")
     terminal.wrote(console, path / "comparison.json", path / "comparison.png")
     return 0

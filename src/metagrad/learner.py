@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from metagrad import checks, models, tree
 from metagrad.batching import MetaGradient, branch, over_tasks
 from metagrad.capture import Capture, Mode
+from metagrad.choosing import Auto, Chooser, Decision
 from metagrad.estimators.base import Estimator
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.learners import Learner, Loss, Metrics, PartOfModel, Proximal, WholeModel
@@ -20,9 +21,13 @@ from metagrad.inner.loop import InnerLoop, adaptation_curve, adapted, adapting_s
 from metagrad.inner.precision import Precision, kernels
 from metagrad.inner.rules import UpdateRule
 from metagrad.inner.trajectory import Stored, Trajectory
+from metagrad.probing import Probe, TaskProbe, first_tasks
 from metagrad.tasks.prepared import NonFiniteError, Prepared, prepare
 from metagrad.tasks.task import Batch, Task
 from metagrad.tree import Tree
+
+DEFAULT_TOLERANCE = 0.1
+"""Of estimator="auto" where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,11 @@ class MetaLearner(nn.Module):
         loss: (predictions, targets) → 0-d tensor, for support and query alike.
         rule: `SGD(lr=…)`, `Momentum(…)` or `LearnedRates(…)`.
         num_steps: K, inner steps in meta-training, at least 1.
-        estimator: how the meta-gradient goes back through them, such as `Binomial(order=2)`.
+        estimator: how the meta-gradient goes back through them, such as `Binomial(order=2)`; `Auto(tolerance=0.1)`, or
+            "auto" with `tolerance`, `rounds` or `memory` (0.1 without), has it chosen by measured errors.
+        tolerance: of "auto", target relative error of one task's meta-gradient: see `metagrad.Auto`.
+        rounds: of "auto", most products that wait for one another.
+        memory: of "auto", most bytes held at once.
         adapts: what adapts within a task: names, prefixes at a dot or a predicate on dotted names; None for all.
         proximal: λ of an anchor (λ/2)·‖φ − start‖² in the inner loss; None for none.
         metrics: name → (predictions, targets) → 0-d tensor, measured on the query set.
@@ -75,8 +84,11 @@ class MetaLearner(nn.Module):
         loss: Loss,
         rule: UpdateRule,
         num_steps: int,
-        estimator: Estimator,
+        estimator: Estimator | Auto | Literal["auto"],
         *,
+        tolerance: float | None = None,
+        rounds: int | None = None,
+        memory: float | None = None,
         adapts: str | Sequence[str] | Callable[[str], bool] | None = None,
         proximal: float | None = None,
         metrics: Mapping[str, Loss] | None = None,
@@ -90,8 +102,8 @@ class MetaLearner(nn.Module):
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
-        if not isinstance(estimator, Estimator):
-            raise TypeError(f"estimator must be one such as Exact() or Binomial(order=2), got {estimator!r}")
+        budget = {"tolerance": tolerance, "rounds": rounds, "memory": memory}
+        wanted = _wanted(estimator, {name: value for name, value in budget.items() if value is not None})
         if task_chunk is not None:
             checks.integer("task_chunk", task_chunk, least=1)
         if proximal is not None:
@@ -111,7 +123,8 @@ class MetaLearner(nn.Module):
         self.precision: Precision = precision
         self.model = model
         self._loss = loss  # if it is a module, it moves with the rest
-        self.estimator = estimator
+        self.estimator = wanted
+        self.chooser = Chooser(wanted, num_steps) if isinstance(wanted, Auto) else None
         self.task_chunk = task_chunk
         rates = rule.initial_meta(learner.start({"model": {**models.trainable(model)}}))
         self._rate_names = [name for name, _ in tree.items(rates)]
@@ -147,7 +160,7 @@ class MetaLearner(nn.Module):
         return meta
 
     def meta_gradient(self, tasks: Task | Iterable[Task]) -> MetaGradient:
-        """The mean meta-gradient over `tasks`, without touching any `.grad`.
+        """The mean meta-gradient over `tasks`, without touching any `.grad`; under "auto" it counts as a meta-step.
 
         Args:
             tasks: leaves [T, N, ...], or a list of tasks with leaves [N, ...] whose sizes may differ.
@@ -159,9 +172,27 @@ class MetaLearner(nn.Module):
         meta = self.meta()
         prepared = self._prepare(tasks, meta)
         with kernels(self.precision):
-            result = self.capture.meta_gradient(self.loop, self.estimator, meta, prepared, self.task_chunk)
+            if self.chooser is None:
+                return self._meta_gradient(cast(Estimator, self.estimator), meta, prepared)
+            proposal = self.chooser.propose(self.loop, meta, prepared, self.task_chunk)
+            result = self._meta_gradient(proposal.estimator, meta, prepared)
+        self.chooser.commit(proposal, result.diagnostics)
+        return result
+
+    def _meta_gradient(self, estimator: Estimator, meta: Tree, prepared: Prepared) -> MetaGradient:
+        result = self.capture.meta_gradient(self.loop, estimator, meta, prepared, self.task_chunk)
         _require_finite(result)
         return result
+
+    @property
+    def in_use(self) -> Estimator | None:
+        """The estimator of the latest meta-gradient; under "auto" None before the first."""
+        return cast(Estimator, self.estimator) if self.chooser is None else self.chooser.in_use
+
+    @property
+    def decision(self) -> Decision | None:
+        """What "auto" decided at the latest meta-gradient, and why; None where it did not have to."""
+        return None if self.chooser is None else self.chooser.decision
 
     def backward(self, tasks: Task | Iterable[Task]) -> MetaGradient:
         """Add the mean meta-gradient over `tasks` to `.grad` of this module's parameters.
@@ -175,6 +206,27 @@ class MetaLearner(nn.Module):
                 gradient = gradients[path].to(parameter.dtype)
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return result
+
+    def probe(self, tasks: Task | Iterable[Task]) -> Probe:
+        """The true relative error of the estimator on the first of `tasks`, against `Exact` on the same task.
+
+            error = ‖estimate − exact‖ / ‖exact‖
+
+        Touches no `.grad`, no random generator and no captured graph. For `Implicit`, `FiniteDifference` and `Reptile`,
+        which estimate something else, the error includes the difference to that.
+
+        Cost: one inner loop, K products for Exact and those of the estimator, uncompiled, one after another.
+
+        Raises:
+            ValueError, NonFiniteError: as `meta_gradient` for the tasks; or "auto" has not chosen yet. An error that is
+                not finite is returned.
+        """
+        meta = self.meta()
+        (task,) = first_tasks(self._prepare(tasks, meta), 1)
+        if self.in_use is None:
+            raise ValueError(f"{self.estimator!r} has not chosen an estimator yet; take a meta-gradient first")
+        with kernels(self.precision):
+            return TaskProbe(self.loop, meta, task).measure(self.in_use)
 
     def evaluate(self, tasks: Task | Iterable[Task], num_steps: int | None = None) -> Evaluation:
         """Query loss and metrics after 0, 1, … S inner steps; works under `no_grad` and `inference_mode`.
@@ -297,6 +349,22 @@ class AdaptedModel(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Predictions [N, ...]."""
         return models.call(self.model, dict(self.model.named_parameters()), inputs)
+
+
+def _wanted(estimator: object, budget: dict[str, Any]) -> Estimator | Auto:
+    if estimator == "auto":
+        return Auto(**budget or {"tolerance": DEFAULT_TOLERANCE})
+    if not isinstance(estimator, Estimator | Auto):
+        raise TypeError(
+            f"estimator must be one such as Exact() or Binomial(order=2), Auto(tolerance=0.1), or 'auto', got "
+            f"{estimator!r}"
+        )
+    if budget:
+        raise ValueError(
+            f"{', '.join(budget)} can only be given with estimator='auto', got {estimator!r}; write "
+            f"Auto({', '.join(f'{name}={value!r}' for name, value in budget.items())}) in its place"
+        )
+    return estimator
 
 
 def _require_finite(result: MetaGradient) -> None:

@@ -1,14 +1,17 @@
 """The comparison of estimators: errors, counts and memory that must come out as the mathematics says."""
 
+import itertools
 from dataclasses import replace
 
 import torch
 
-from metagrad import SGD, Binomial
+from metagrad import SGD, Auto, Binomial, choosing
 from metagrad.experiments import comparison_figure, figures, tables
 from metagrad.experiments.compare import Effort, candidates, compare, record
-from metagrad.experiments.memory import LiveTensors, peak_bytes
+from metagrad.experiments.expression import short
 from metagrad.experiments.presets import sinusoid
+from metagrad.experiments.recommendation import frontier, policy, recommended
+from metagrad.memory import LiveTensors, peak_bytes
 from metagrad.training.progress import Silent
 from metagrad.training.run import finite
 
@@ -73,6 +76,38 @@ def test_a_learned_center_can_be_compared():
     learned, plain = by_name["Binomial(order=2, center='auto')"], by_name["Binomial(order=2)"]
     assert (learned.products, learned.rounds) == (plain.products, plain.rounds)
     assert 0 < learned.error[1] < plain.error[1]
+
+
+def test_the_frontier_and_what_auto_would_choose():
+    config = small(estimator=Auto(rounds=1))
+    rows = compare(config, Effort(tasks=4, repeats=1, proximal=1.0), Silent(), lambda _text: None)
+    assert "Auto(rounds=1)" not in {row.estimator for row in rows}
+    by_name = {row.estimator: row for row in rows}
+    within = [row for row in rows if row.rounds <= 1 and row.estimator in {short(e) for e in choosing.candidates(3)}]
+    best = min(within, key=lambda row: row.error[2])
+    decision = recommended(config, rows)
+    assert (short(decision.estimator), short(policy(config))) == (best.estimator, "Auto(rounds=1)")
+    assert any(f"Auto(rounds=1) would take {best.estimator}" in note for note in tables.comparison_notes(rows, config))
+    assert policy(small()) == Auto(tolerance=0.1)
+    least = min(row.peak_bytes for row in rows)
+    assert recommended(replace(config, estimator=Auto(memory=least - 1)), rows) is None
+    assert short(recommended(replace(config, estimator=Auto(memory=1e9)), rows).estimator) == "Exact()"
+
+    best = frontier(config, rows, lambda row: row.rounds)
+    assert best[-1].estimator == "Exact()"
+    for row in rows:
+        if row.family in ("Reptile", "Implicit", "FiniteDifference"):
+            assert row not in best
+        else:  # beaten or on it: none outside is cheaper and better than all on it
+            assert any(other.rounds <= row.rounds and other.error[1] <= row.error[1] for other in best)
+    assert all(a.rounds < b.rounds and a.error[1] > b.error[1] for a, b in itertools.pairwise(best))
+
+    figure = comparison_figure.comparison(config, rows)
+    assert [axes.get_xlabel().split(" ")[0] for axes in figure.axes] == ["curvature", "rounds:", "time", "memory"]
+    (line,) = [line for line in figure.axes[1].get_lines() if line.get_label().startswith("frontier")]
+    shown = [[row.rounds, row.error[1]] for row in best[:-1]]
+    assert line.get_xydata().tolist() == [*shown, [3, shown[-1][1]]]
+    assert by_name["Exact()"].rounds == 3
 
 
 def test_live_tensors_counts_what_is_alive_at_once():

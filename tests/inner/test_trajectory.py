@@ -34,10 +34,10 @@ from metagrad import (
     tree,
 )
 from metagrad.estimators.implicit import ConjugateGradient, Neumann
-from metagrad.experiments.memory import LiveTensors
 from metagrad.inner.derivatives import Direct, Outer
 from metagrad.inner.episode import TaskEpisode
 from metagrad.inner.trajectory import Logarithmic, Slots, SquareRoot, Stored
+from metagrad.memory import LiveTensors
 from oracle import exact_meta_gradient
 
 RECOMPUTED = [SquareRoot(), Logarithmic(), Slots(1), Slots(2), Slots(3), Slots(50)]

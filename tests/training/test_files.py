@@ -2,7 +2,7 @@
 
 import pytest
 
-from metagrad.training.files import lock, new_partial_directory, replacing
+from metagrad.training.files import lock, locked, new_partial_directory, replacing
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -29,6 +29,18 @@ def test_a_lock_is_held_until_it_is_closed(tmp_path):
     second = lock(tmp_path)
     assert second is not None
     second.close()
+
+
+def test_whether_a_directory_is_locked_can_be_asked_without_writing(tmp_path):
+    assert not locked(tmp_path)
+    assert not list(tmp_path.iterdir())
+    held = lock(tmp_path)
+    assert held is not None
+    assert locked(tmp_path)
+    assert locked(tmp_path)
+    held.close()
+    assert not locked(tmp_path)
+    assert not locked(tmp_path / "absent")
 
 
 def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path):

@@ -17,11 +17,26 @@ def mean_squared_error(predictions, targets):
     return (predictions - targets).square().mean()
 
 
-def a_trainer(meta_steps, source=None, rule=None, reporter=None, schedule="constant", clip=None, validation=None):
+def a_trainer(
+    meta_steps,
+    source=None,
+    rule=None,
+    reporter=None,
+    schedule="constant",
+    clip=None,
+    validation=None,
+    estimator=None,
+    probe_every=None,
+    num_steps=2,
+):
     torch.manual_seed(3)
     source = source or Sinusoids(5, 5)
     learner = MetaLearner(
-        MLP([1, 8, 1]), mean_squared_error, rule or SGD(lr=0.01), num_steps=2, estimator=Binomial(order=1)
+        MLP([1, 8, 1]),
+        mean_squared_error,
+        rule or SGD(lr=0.01),
+        num_steps=num_steps,
+        estimator=estimator or Binomial(order=1),
     )
     optimizer = torch.optim.Adam(learner.parameters(), lr=1e-2)
     scheduler = (
@@ -30,7 +45,13 @@ def a_trainer(meta_steps, source=None, rule=None, reporter=None, schedule="const
         else torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     )
     plan = Plan(
-        meta_steps=meta_steps, meta_batch=4, validate_every=5, checkpoint_every=3, clip=clip, evaluation_chunk=4
+        meta_steps=meta_steps,
+        meta_batch=4,
+        validate_every=5,
+        checkpoint_every=3,
+        clip=clip,
+        evaluation_chunk=4,
+        probe_every=probe_every,
     )
     held_out = fixed_tasks(Sinusoids(5, 5), 6, seed=1) if validation is None else validation
     return Trainer(learner, optimizer, scheduler, source, held_out, plan, seed=0, reporter=reporter)
@@ -79,13 +100,13 @@ class StopAfter(Silent):
 @pytest.mark.parametrize("rule", [SGD(lr=0.01), LearnedRates(lr=0.01, per="tensor")])
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(tmp_path, rule, schedule):
-    trained(tmp_path / "whole", 12, rule=rule, schedule=schedule)
+    trained(tmp_path / "whole", 12, rule=rule, schedule=schedule, probe_every=2)
     for stop in (2, 4, 7, 11):
         path = tmp_path / f"stopped at {stop}"
         with pytest.raises(SystemExit):
-            trained(path, 12, rule=rule, schedule=schedule, reporter=StopAfter(stop))
+            trained(path, 12, rule=rule, schedule=schedule, reporter=StopAfter(stop), probe_every=2)
         torch.randn(stop)  # torch's global generator must not matter
-        again = a_trainer(12, rule=rule, schedule=schedule)
+        again = a_trainer(12, rule=rule, schedule=schedule, probe_every=2)
         writer, saved = RunWriter.resume(path)
         with writer:
             again.load_state(saved)
@@ -181,7 +202,8 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("meta_steps", -1), ("meta_batch", 0), ("checkpoint_every", 0), ("clip", 0.0)]
+    ("field", "value"),
+    [("meta_steps", -1), ("meta_batch", 0), ("checkpoint_every", 0), ("clip", 0.0), ("probe_every", 0)],
 )
 def test_impossible_plans_are_refused(field, value):
     plan = {

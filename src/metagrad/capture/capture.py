@@ -13,7 +13,7 @@ from metagrad.capture.cuda import cuda_graph_compiler
 from metagrad.capture.executions import Pieces, Whole
 from metagrad.capture.formulas import CaptureError
 from metagrad.capture.graphs import Announce, Graphs
-from metagrad.capture.trace import Compiler, inductor_compiler
+from metagrad.capture.trace import Compiler, inductor_compiler, inductor_cpp_compiler
 from metagrad.estimators.base import Estimator
 from metagrad.estimators.exact import Exact
 from metagrad.estimators.split import Truncated
@@ -127,8 +127,9 @@ class Capture:
     def _execution(self, mode: Mode, streams: int, convolutions: bool, meta: Tree) -> Whole | Pieces:
         key = (mode, streams, convolutions)
         if key not in self._executions:
-            cuda = mode == "whole" and tree.leaves(meta)[0].device.type == "cuda"
-            compiler = self._compiler or (cuda_graph_compiler if cuda else inductor_compiler)
+            device = tree.leaves(meta)[0].device.type if mode == "whole" else ""
+            suited = {"cuda": cuda_graph_compiler, "cpu": inductor_cpp_compiler}.get(device, inductor_compiler)
+            compiler = self._compiler or suited
             graphs = Graphs(compiler, lambda message: self.announce(message), GRAPHS_AT_MOST)
             self._executions[key] = Whole(graphs) if mode == "whole" else Pieces(graphs, streams, convolutions)
         return self._executions[key]

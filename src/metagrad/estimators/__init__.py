@@ -10,6 +10,7 @@ from metagrad.estimators.implicit import ConjugateGradient, Implicit, Neumann
 from metagrad.estimators.reptile import Reptile
 from metagrad.estimators.split import Hybrid, Split, Truncated
 from metagrad.estimators.theorems import theorem_3_6, theorem_3_8, theorem_3_10
+from metagrad.estimators.unanchored import UnanchoredImplicit
 
 __all__ = [
     "Adjoint",
@@ -31,6 +32,7 @@ __all__ = [
     "Reptile",
     "Split",
     "Truncated",
+    "UnanchoredImplicit",
     "error_bound",
     "theorem_3_6",
     "theorem_3_8",

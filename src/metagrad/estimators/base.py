@@ -11,7 +11,7 @@ absent from a cotangent stands for zero; `lift` puts a gradient-shaped tree unde
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -122,6 +122,10 @@ class Episode(Protocol):
 
 class Estimator(ABC):
     """A way to estimate the meta-gradient of one task."""
+
+    walks: ClassVar[bool] = True
+    """Whether `estimate` asks for links of the chain. Where it does not, the loop keeps nothing of its path, whatever
+    its trajectory; links could still be had, each computed anew from the start."""
 
     @abstractmethod
     def estimate(self, episode: Episode) -> Estimate:

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 from metagrad import checks, tree
 from metagrad.estimators.base import Adjoint, Chain, Cost, Pullback, Pulled
 from metagrad.estimators.learned_center import pull_about_learned_center
+from metagrad.estimators.remainder import Round, relative_remainder
 from metagrad.tree import Tree
 
 
@@ -18,9 +21,11 @@ class Binomial(Pullback):
     In general a link is D + C, direct plus curvature. With scale c and center s it is written as
     (1 − s)·D + (c·C + s·D), and the product is expanded in the second summand: the same products, another truncation.
     With center "auto" what is moved is an operator for each link, learned within the task from the products that the
-    expansion asks for anyway, at the best present estimate of each adjoint: `learned_center.py`. It needs no tuning, is
-    no longer linear in the outer gradient (twice of it still gives twice the result), and reports an estimate of its
-    relative error on the state before the first step in the diagnostics, as "error_estimate", if L > 0.
+    expansion asks for anyway, at the best present estimate of each adjoint: `learned_center.py`. It needs no tuning and
+    is no longer linear in the outer gradient (twice of it still gives twice the result).
+
+    Diagnostics, if L > 0: "error_estimate", of the relative error on the state before the first step, from the products
+    asked for (`remainder.py`, and `learned_center.py` for "auto").
 
     Cost: L(K − L + 1) products in L rounds, L = min(order, K); for 1 < L < K that is *more* products than `Exact`, in
     fewer rounds. Memory: one round, K − L + 1 products at a time (`link_chunk` of the loop bounds it); "auto" keeps
@@ -85,6 +90,8 @@ class Binomial(Pullback):
         meta: Tree = {}
 
         band: dict[int, Pulled] = {}
+        before: Round | None = None
+        damped = torch.zeros(())
         for k in range(steps - 1, max(order, 1) - 2, -1):
             band[k] = chain.direct(k, adjoint)
             adjoint = _blend(band[k].state, {}, center)
@@ -95,6 +102,10 @@ class Binomial(Pullback):
             low, top = order - 1 - level, steps - 1 - level
             directions = tree.stack([band[k].gradient for k in range(low, top + 1)])
             curved, mixed = chain.window(low, top + 1).curvature_everywhere(directions)
+            last = Round.of(low, directions, curved)
+            if factor != 1.0:
+                done = last.products[-1] if low > 0 else last.products.sum(dim=0)
+                damped = damped + (1.0 - factor) * done
             if factor != 1.0:
                 curved, mixed = tree.scale(curved, factor), tree.scale(mixed, factor)
 
@@ -107,9 +118,11 @@ class Binomial(Pullback):
                 if level == order - 1:
                     link_meta = _blend(raised[k].meta, band[k].meta, center)
                     meta = tree.add(meta, tree.add(link_meta, tree.pick(mixed, k - low)))
-            if low > 0:
-                raised[low - 1] = chain.direct(low - 1, adjoint)
-            band = raised
+            if low == 0:
+                error = relative_remainder(last, before, band, raised, damped, center, adjoint)
+                return Adjoint(adjoint, meta, {"error_estimate": error})
+            raised[low - 1] = chain.direct(low - 1, adjoint)
+            band, before = raised, last
         return Adjoint(adjoint, meta)
 
     def _factor(self, steps: int) -> float:

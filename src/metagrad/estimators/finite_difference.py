@@ -1,7 +1,7 @@
 """FO-B-MAML: the meta-gradient as the derivative of a perturbed solution, by finite differences."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from metagrad import checks, tree
 from metagrad.estimators.base import Cost, Episode, Estimate, Estimator
@@ -24,7 +24,8 @@ class FiniteDifference(Estimator):
     With ℓ = support loss + (λ/2)‖φ − θ‖² this is λ(φ_{−ν} − φ_ν)/(2ν) in the symmetric scheme. All solves start alike
     and take the same number of steps, so that what they leave unsolved cancels. First derivatives only.
 
-    Cost: 1, 2 or 4 further inner loops ("forward", "symmetric", "fourth"), no curvature product.
+    Cost: 1, 2 or 4 further inner loops ("forward", "symmetric", "fourth"), no curvature product. Memory: that of one
+    inner step, whatever the number of steps.
     When it is wrong: bias of order ν, ν² or ν⁴, plus solver precision δ over ν, so that ν ~ δ^{1/2}, δ^{1/3}, δ^{1/5}
     are best; far off (too short, though well directed) when the inner problem is not solved.
     Needs an inner loss that depends on the start: a proximal term.
@@ -39,6 +40,7 @@ class FiniteDifference(Estimator):
             meta-parameters.
     """
 
+    walks: ClassVar[bool] = False
     nudge: float = 0.01
     sides: Literal["forward", "symmetric", "fourth"] = "symmetric"
 

@@ -1,7 +1,7 @@
 """Implicit differentiation of a solved inner problem: iMAML and its relatives."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -132,6 +132,7 @@ class Implicit(Estimator):
         ValueError: in use, when nothing in the inner loss depends on the meta-parameters.
     """
 
+    walks: ClassVar[bool] = False
     solver: Solver = field(default_factory=ConjugateGradient)
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """Reptile: move the start towards where adaptation ended."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from metagrad.estimators.base import Cost, Episode, Estimate, Estimator
 
@@ -15,6 +16,8 @@ class Reptile(Estimator):
     not carry over from other estimators. It reaches what is adapted and nothing else (no learned rates, no body).
     Source: Nichol et al. 2018.
     """
+
+    walks: ClassVar[bool] = False
 
     def estimate(self, episode: Episode) -> Estimate:
         """First state minus last, pulled back to what the start is made of."""

@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass, field
 
+import torch
+from torch import Tensor
+
 from metagrad import checks, tree
 from metagrad.estimators.base import Adjoint, Chain, Cost, Pullback
 from metagrad.estimators.binomial import Binomial
 from metagrad.estimators.exact import Exact, FirstOrder
 from metagrad.tree import Tree
+
+ERROR = "error_estimate"
+"""The diagnostic under which an estimator tells its relative error."""
 
 
 @dataclass(frozen=True)
@@ -14,6 +20,8 @@ class Split(Pullback):
     """`late` on the last `window` links, `early` on the links before them.
 
     A window larger than the loop means `late` everywhere. Cost: the sum of both, rounds included.
+    Diagnostics: "error_estimate" is (1 + late)·(1 + early) − 1 where both parts know their error (`Exact`, and parts
+    without a step, have none), and absent otherwise. What else both report is told apart as "late_…" and "early_…".
     When it is wrong: where either part is; the early part receives what the late part made of the outer gradient.
 
     Args:
@@ -44,12 +52,37 @@ class Split(Pullback):
         joint = len(chain) - min(self.window, len(chain))
         late = self.late.pull(chain.window(joint, len(chain)), cotangent)
         early = self.early.pull(chain.window(0, joint), late.start)
-        return Adjoint(early.start, tree.add(late.meta, early.meta), late.diagnostics | early.diagnostics)
+        diagnostics = _told_apart(late.diagnostics, early.diagnostics)
+        errors = [
+            _error(self.late, late, len(chain) - joint),
+            _error(self.early, early, joint),
+        ]
+        if ERROR in late.diagnostics | early.diagnostics and None not in errors:
+            diagnostics[ERROR] = torch.stack([1.0 + error for error in errors if error is not None]).prod() - 1.0
+        return Adjoint(early.start, tree.add(late.meta, early.meta), diagnostics)
 
     def cost(self, num_steps: int) -> Cost:
         """Both parts, one after the other."""
         window = min(self.window, num_steps)
         return self.late.cost(window).plus(self.early.cost(num_steps - window))
+
+
+def _error(part: Pullback, adjoint: Adjoint, links: int) -> Tensor | None:
+    """What a part knows of its relative error; None where it knows nothing."""
+    if links == 0 or isinstance(part, Exact):
+        return torch.zeros_like(tree.norm(adjoint.start))
+    return adjoint.diagnostics.get(ERROR)
+
+
+def _told_apart(late: dict[str, Tensor], early: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Diagnostics of both parts, each name once; without the error, which is theirs and not the whole's."""
+    parts = (("late", late, early), ("early", early, late))
+    return {
+        f"{part}_{name}" if name in others else name: value
+        for part, own, others in parts
+        for name, value in own.items()
+        if name != ERROR
+    }
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metagrad import checks, tree
+from metagrad import checks, choosing, tree
 from metagrad.estimators import (
     Binomial,
     Estimator,
@@ -21,17 +21,18 @@ from metagrad.estimators import (
     Hybrid,
     Implicit,
     Reptile,
+    Split,
     Truncated,
 )
 from metagrad.experiments.config import Experiment, build_learner
 from metagrad.experiments.expression import short
-from metagrad.experiments.memory import peak_bytes
 from metagrad.experiments.session import start
 from metagrad.learner import MetaLearner, NonFiniteError
+from metagrad.memory import peak_bytes
 from metagrad.tasks.task import Task
 from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad.training.progress import Reporter
-from metagrad.training.run import Run
+from metagrad.training.run import Run, surroundings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,7 @@ def candidates(num_steps: int) -> list[Estimator]:
         *(Binomial(order=order, scale="paper") for order in between),
         *(Binomial(order=order, center="auto") for order in between),
         *(Hybrid(window=num_steps - 1, order=order) for order in range(1, num_steps - 1)),
+        *(estimator for estimator in choosing.candidates(num_steps) if isinstance(estimator, Split)),
         Exact(),
         Implicit(),
         FiniteDifference(),
@@ -120,7 +122,8 @@ def compare(config: Experiment, effort: Effort, reporter: Reporter, say: Callabl
     together = joined(fixed_tasks(source, config.meta_batch, config.test.seed))
     references: dict[float | None, list[Tensor]] = {}
     listed = candidates(config.num_steps)
-    listed += [config.estimator] if config.estimator not in listed else []
+    if isinstance(config.estimator, Estimator) and config.estimator not in listed:
+        listed.append(config.estimator)
     asked = _applicable([_posed(config, estimator, effort) for estimator in listed], weights, tasks[0], say)
     spent = _spent(asked, weights, together, effort.repeats, say)
     rows: list[Row] = []
@@ -129,6 +132,7 @@ def compare(config: Experiment, effort: Effort, reporter: Reporter, say: Callabl
         if one.proximal not in references:
             references[one.proximal] = list(_gradients(replace(one, estimator=Exact()), weights, tasks))
         error, cosine = _distances(_gradients(one, weights, tasks), references[one.proximal])
+        assert isinstance(one.estimator, Estimator)
         cost = one.estimator.cost(config.num_steps)
         rows.append(
             Row(
@@ -172,9 +176,15 @@ def _posed(config: Experiment, estimator: Estimator, effort: Effort) -> Experime
     return replace(config, estimator=estimator, proximal=effort.proximal if anchored else config.proximal)
 
 
-def record(config: Experiment, effort: Effort, rows: list[Row]) -> dict[str, Any]:
-    """For JSON: the experiment, the effort, and every row."""
-    return {"config": config.to_json(), "effort": asdict(effort), "rows": [asdict(row) for row in rows]}
+def record(config: Experiment, effort: Effort, rows: list[Row], command: str | None = None) -> dict[str, Any]:
+    """For JSON: what was typed, if anything was, versions and platform, the experiment, the effort, and every row."""
+    return {
+        **({} if command is None else {"command": command}),
+        **surroundings(),
+        "config": config.to_json(),
+        "effort": asdict(effort),
+        "rows": [asdict(row) for row in rows],
+    }
 
 
 def _trained(config: Experiment, reporter: Reporter) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The figure of `metagrad compare`: how accurate each estimator is for what it costs."""
+"""The figure of `metagrad compare`: how accurate each estimator is for what it costs, and which none beats."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from metagrad.experiments.compare import Row
 from metagrad.experiments.config import Experiment
+from metagrad.experiments.recommendation import frontier
 
 # family, kind → label, colour, marker; colours of Okabe and Ito, and a wine of Tol, told apart by most eyes
 _STYLES: dict[tuple[str, str], tuple[str, str, str]] = {
@@ -16,30 +17,36 @@ _STYLES: dict[tuple[str, str], tuple[str, str, str]] = {
     ("Binomial", "'paper'"): ('Binomial, scale="paper"', "#56B4E9", "^"),
     ("Binomial", "'auto'"): ('Binomial, center="auto"', "#882255", "*"),
     ("Hybrid", ""): ("Hybrid, window = K − 1", "#009E73", "D"),
+    ("Split", ""): ("Split, exact late, one round early", "#999933", "h"),
+    ("Split", "late="): ("Split, one round late, exact early", "#AA4499", "p"),
     ("Implicit", ""): ("Implicit, proximal problem", "#CC79A7", "P"),
     ("FiniteDifference", ""): ("FiniteDifference, proximal problem", "#E69F00", "X"),
 }
 
 
 def comparison(config: Experiment, rows: Sequence[Row]) -> Figure:
-    """Error against curvature products, sequential rounds, and time; Exact is a line, since its error is 0.
+    """Error against products, sequential rounds, time and memory; Exact is a line, since its error is 0.
 
-    Reptile is left out: its direction is no gradient, so that its relative error has no meaning.
+    A grey line joins the estimators that none beats in error without costing more (`frontier`). Reptile is left out:
+    its direction is no gradient, so that its relative error has no meaning.
     """
-    figure = Figure(figsize=(11.5, 4.8), layout="constrained")
+    figure = Figure(figsize=(11.5, 8.8), layout="constrained")
     costs: list[tuple[str, Callable[[Row], float]]] = [
         ("curvature products of one task", lambda row: row.products),
         ("rounds: products that wait for one another", lambda row: row.rounds),
         ("time of one meta-gradient (ms)", lambda row: 1e3 * row.seconds),
+        ("memory of one meta-gradient (MiB)", lambda row: row.peak_bytes / 2**20),
     ]
-    panels: Sequence[Axes] = figure.subplots(1, 3, sharey=True)
+    panels: Sequence[Axes] = list(figure.subplots(2, 2, sharey=True).flat)
     for axes, (label, cost) in zip(panels, costs, strict=True):
+        _frontier(axes, frontier(config, rows, cost), cost)
         _panel(axes, rows, cost)
         axes.set_xlabel(label)
-    panels[0].set_ylabel("relative error of one task's meta-gradient\n(median and quartiles)")
+    for axes in panels[::2]:
+        axes.set_ylabel("relative error of one task's meta-gradient\n(median and quartiles)")
     panels[0].set_yscale("log")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(
         f"Which estimator should I use?  K = {config.num_steps}, {config.rule!r}, {config.meta_batch} tasks, "
         f"after {config.meta_steps} meta-steps"
@@ -47,8 +54,29 @@ def comparison(config: Experiment, rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def _frontier(axes: Axes, best: Sequence[Row], cost: Callable[[Row], float]) -> None:
+    """Steps: at each cost, the least error to be had for it."""
+    shown = [row for row in best if row.error[1] > 0]
+    if not shown:
+        return
+    costs = [cost(row) for row in shown]
+    errors = [row.error[1] for row in shown]
+    free = [cost(row) for row in best if row.error[1] == 0]  # where Exact takes over
+    axes.step(
+        costs + free[:1],
+        errors + errors[-1:] * bool(free),
+        where="post",
+        color="0.75",
+        linewidth=6,
+        solid_capstyle="round",
+        zorder=0,
+        label="frontier: least error for the cost",
+    )
+
+
 def _kind(row: Row) -> str:
-    return next((kind for kind in ("'paper'", "'auto'") if kind in row.estimator), "")
+    kinds = {"Binomial": ("'paper'", "'auto'"), "Split": ("late=",)}
+    return next((kind for kind in kinds.get(row.family, ()) if kind in row.estimator), "")
 
 
 def _panel(axes: Axes, rows: Sequence[Row], cost: Callable[[Row], float]) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from metagrad import checks
 from metagrad.capture import Mode
+from metagrad.choosing import Auto
 from metagrad.estimators import Estimator
 from metagrad.experiments.expression import ESTIMATORS, RULES, family, parse
 from metagrad.experiments.problems import PROBLEMS, AnyProblem, Sources
@@ -147,7 +148,7 @@ class Experiment:
     problem: AnyProblem = field(metadata={"help": "tasks and model"})
     rule: UpdateRule = field(metadata={"help": "update rule of an inner step"})
     num_steps: int = field(metadata={"help": "inner steps K"})
-    estimator: Estimator = field(metadata={"help": "estimator of the meta-gradient"})
+    estimator: Estimator | Auto = field(metadata={"help": "estimator of the meta-gradient, or auto"})
     adapts: tuple[str, ...] = field(
         metadata={"help": "names of parameters or modules that the inner loop adapts, none for all"}
     )
@@ -160,6 +161,10 @@ class Experiment:
     validation: Validation = field(metadata={"help": "validation"})
     test: Testing = field(metadata={"help": "test"})
     machine: Machine = field(metadata={"help": "machine"})
+    probe_every: int | None = field(
+        default=100,
+        metadata={"help": "meta-steps between looks at the estimator's true error on one task, none for no look"},
+    )
 
     def __post_init__(self) -> None:
         checks.integer("num_steps", self.num_steps, least=1)
@@ -174,6 +179,8 @@ class Experiment:
         if not all(isinstance(name, str) for name in self.adapts):
             raise TypeError(f"adapts must hold names, got {self.adapts!r}")
         checks.integer("checkpoint_every", self.checkpoint_every, least=1)
+        if self.probe_every is not None:
+            checks.integer("probe_every", self.probe_every, least=1)
         if self.proximal is not None:
             checks.number("proximal", self.proximal, above=0)
 

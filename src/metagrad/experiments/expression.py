@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, NoReturn
 
+from metagrad.choosing import Auto
 from metagrad.estimators import (
     Binomial,
     ConjugateGradient,
@@ -24,6 +25,7 @@ from metagrad.estimators import (
     Reptile,
     Split,
     Truncated,
+    UnanchoredImplicit,
 )
 from metagrad.inner.rules import SGD, LearnedRates, Momentum
 
@@ -37,6 +39,8 @@ ESTIMATORS: tuple[type, ...] = (
     Implicit,
     FiniteDifference,
     Reptile,
+    Auto,
+    UnanchoredImplicit,
 )
 SOLVERS: tuple[type, ...] = (ConjugateGradient, Neumann)
 RULES: tuple[type, ...] = (SGD, Momentum, LearnedRates)

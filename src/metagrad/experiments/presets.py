@@ -15,6 +15,7 @@ BARE: Mapping[str, Mapping[str, Any]] = {
     "Binomial": {"order": 2},
     "Hybrid": {"window": 4, "order": 2},
     "Split": {"window": 2},
+    "Auto": {"tolerance": 0.1},
 }
 """Arguments of estimators that are named without any, as in `--estimator truncated`."""
 

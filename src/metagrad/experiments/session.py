@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from metagrad.capture import keep_freed_memory
+from metagrad.choosing import Auto
+from metagrad.estimators import Exact
 from metagrad.experiments.config import Experiment, build, build_learner
 from metagrad.experiments.problems import Sources
 from metagrad.learner import MetaLearner, NonFiniteError
@@ -20,8 +22,14 @@ from metagrad.training.trainer import Plan, Trainer
 CAPTURE_PAYS_FROM = 500
 
 
-def start(config: Experiment, path: Path, reporter: Reporter) -> None:
+def start(config: Experiment, path: Path, reporter: Reporter, command: str | None = None) -> None:
     """Make the run directory `path` and train in it.
+
+    Args:
+        config: what to train.
+        path: the run directory to make.
+        reporter: told about every step.
+        command: what was typed, for the record.
 
     Raises:
         ValueError: `path` exists or cannot be made, data are missing, or training diverged.
@@ -37,7 +45,7 @@ def start(config: Experiment, path: Path, reporter: Reporter) -> None:
         keep_freed_memory()
     trainer = _trainer(config, learner, sources, reporter)
     _rehearse(config, sources)
-    writer = RunWriter.create(path, config.to_json(), trainer.state(), trainer.learner.state_dict())
+    writer = RunWriter.create(path, config.to_json(), trainer.state(), trainer.learner.state_dict(), command)
     with writer:
         trainer.train(writer)
 
@@ -152,7 +160,9 @@ def write_test(path: Path, config: Experiment, which: str, result: HeldOut) -> N
 
 def _rehearse(config: Experiment, sources: Sources) -> None:
     """One meta-gradient of one task, so that parts that do not fit are refused before there is a run directory."""
-    learner = build_learner(replace(config, machine=replace(config.machine, capture="off")))
+    # Exact in place of "auto", which would measure all that it can choose from on a task that is not trained on.
+    estimator = Exact() if isinstance(config.estimator, Auto) else config.estimator
+    learner = build_learner(replace(config, estimator=estimator, machine=replace(config.machine, capture="off")))
     task = moved(
         fixed_tasks(sources.train, 1, config.seed)[0], config.machine.torch_device(), config.machine.torch_dtype()
     )
@@ -176,6 +186,7 @@ def _trainer(config: Experiment, learner: MetaLearner, sources: Sources, reporte
             checkpoint_every=config.checkpoint_every,
             clip=config.optimizer.clip,
             evaluation_chunk=config.machine.evaluation_chunk,
+            probe_every=config.probe_every,
         ),
         config.seed,
         reporter,

@@ -7,6 +7,8 @@ from rich.table import Table
 
 from metagrad.experiments.compare import Row
 from metagrad.experiments.config import Experiment
+from metagrad.experiments.expression import short
+from metagrad.experiments.recommendation import policy, recommended
 from metagrad.training.evaluation import HeldOut, Interval
 
 
@@ -67,6 +69,9 @@ def comparison_notes(rows: Sequence[Row], config: Experiment) -> list[str]:
         "ms and MiB: one meta-gradient over the meta-batch; products, rounds and solves: per task.",
         "Reptile's direction is no gradient: compare its cosine, not its error.",
     ]
+    decision = recommended(config, rows)
+    if decision is not None:
+        notes.append(f"{short(policy(config))} would take {short(decision.estimator)}: {decision.why}")
     anchored = {row.proximal for row in rows if row.proximal is not None and config.proximal is None}
     for strength in sorted(anchored):
         notes.append(

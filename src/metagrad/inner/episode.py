@@ -57,12 +57,14 @@ class LinearisedLoop:
 
     def direct(self, k: int, cotangent: Tree) -> Pulled:
         """Pull back through the rule of link k, gradient held fixed."""
-        state, gradient, _ = self._path[k]
-        whole = cast(dict[str, Tree], tree.fill(cotangent, cast(Tree, state)))
-        # Not for what inherits from SGD, which may step otherwise. Differentiating a step costs ten times the step.
+        # Not for what inherits from SGD, which may step otherwise. Differentiating a step costs ten times the step, and
+        # here not even the state is looked at: `FirstOrder` recomputes nothing where the trajectory keeps little.
         if type(self._loop.rule) is SGD:
+            whole = cast(dict[str, Tree], tree.fill(cotangent, cast(Tree, self._path.end)))
             on_state, on_gradient = cast(SGD, self._loop.rule).pull(whole["adapted"])
             return Pulled(on_state, on_gradient, {})
+        state, gradient, _ = self._path[k]
+        whole = cast(dict[str, Tree], tree.fill(cotangent, cast(Tree, state)))
         pull = vjp(self._loop.rule.step, state, gradient, rule_part(self._meta))[1]
         on_state, on_gradient, rule = cast(tuple[Tree, Tree, Tree], pull(whole))
         return Pulled(on_state, on_gradient, {"rule": rule} if tree.leaves(rule) else {})

@@ -18,8 +18,8 @@ def over_seeds_and_tasks(values: Sequence[Tensor]) -> Interval:
 
         V = s_S²/S + s_n²/n,   half width t·√V
 
-    s_S² is the variance of the seeds' means and s_n² that of the tasks' means. The tasks are the same for every seed, so
-    more seeds do not help against few tasks, nor more tasks against few seeds. t is the quantile of Student's
+    s_S² is the variance of the seeds' means and s_n² that of the tasks' means. The tasks are the same for every seed,
+    so more seeds do not help against few tasks, nor more tasks against few seeds. t is the quantile of Student's
     distribution at Satterthwaite's degrees of freedom, V²/((s_S²/S)²/(S−1) + (s_n²/n)²/(n−1)): 1.96 where many tasks
     decide, 4.30 where three seeds do. What is left of a value beside its seed's and its task's share is counted in both
     terms: a little too wide where that is most of it. One seed gives the interval over tasks, one task that over seeds.
@@ -49,7 +49,7 @@ def over_seeds_and_tasks(values: Sequence[Tensor]) -> Interval:
 
 @lru_cache(maxsize=1024)
 def student(freedom: float) -> float:
-    """T with P(|T| ≤ t) = 0.95, T of Student's distribution with that many degrees of freedom, a positive number.
+    """The t with P(|T| ≤ t) = 0.95, T of Student's distribution with that many degrees of freedom, a positive number.
 
     With T = √ν·tan θ the probability is an integral of cos^{ν−1} θ, which is bisected.
     """

@@ -15,9 +15,9 @@ from metagrad.estimators import Estimator, Exact
 from metagrad.experiments import session
 from metagrad.experiments.config import Experiment, build_learner
 from metagrad.experiments.expression import short
-from metagrad.experiments.memory import peak_bytes
 from metagrad.experiments.presets import PRESETS
 from metagrad.inner.loop import InnerLoop
+from metagrad.memory import peak_bytes
 from metagrad.studies import network_figure, network_findings
 from metagrad.studies.network_records import Network, NetworkErrorsSettings, asked
 from metagrad.studies.study import Asked, Bench, Cell, Finding, Listing, Record, Study, only_corrected

@@ -8,7 +8,11 @@ COLORS: Mapping[str, str] = {
     "Binomial": "#2b6ca3",
     "Exact": "#1b1b1b",
     "Implicit": "#a8519b",
+    "UnanchoredImplicit": "#a8519b",
     "Reptile": "#8a6d3b",
+    "Hybrid": "#2a9d9d",
+    "Split": "#2a9d9d",
+    "FiniteDifference": "#2e8b57",
 }
 
 SIDES: Mapping[str, str] = {"forward": "#94bd3a", "symmetric": "#2e8b57", "fourth": "#0f5c6b"}

@@ -126,3 +126,6 @@ class _TrainingRow:
 
     def noted(self, text: str) -> None:
         self._progress.update(self._row, latest=text)
+
+    def warned(self, text: str) -> None:
+        self._progress.console.print(f"warning: {text}", highlight=False, markup=False, soft_wrap=True)

@@ -1,6 +1,5 @@
 """A study carried out: every cell that has no records yet is measured, then figure, tables and text are made."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,16 @@ from typing import Any
 from metagrad.experiments.figures import save
 from metagrad.studies.directory import StudyDirectory
 from metagrad.studies.progress import Watcher
-from metagrad.studies.study import Asked, Bench, Cell, Finding, Record, Study
+from metagrad.studies.study import Asked, Cell, Finding, Record, Study
 from metagrad.studies.summary import result, text
+from metagrad.studies.workers import measured
 from metagrad.training.files import replacing
 from metagrad.training.run import write_json
 
 
-def carry_out(study: Study[Any], asked: Asked, path: Path, command: str, watcher: Watcher) -> Sequence[Finding]:
+def carry_out(
+    study: Study[Any], asked: Asked, path: Path, command: str, watcher: Watcher, jobs: int = 1
+) -> Sequence[Finding]:
     """Measure what is missing in the study directory `path`, then write its figure, tables and text.
 
     Interrupted or killed at any moment, it goes on from the last complete cell when called again with the same
@@ -25,11 +27,15 @@ def carry_out(study: Study[Any], asked: Asked, path: Path, command: str, watcher
         asked: at which size, on which data.
         path: made if it is not there.
         command: what reproduces this, for the text.
-        watcher: told about cells, and about the training in them.
+        watcher: told about cells, and with one job about the training in them.
+        jobs: processes that measure cells at the same time.
 
     Raises:
-        ValueError: missing data, a foreign or damaged directory, another process in it, or a cell that failed.
+        ValueError: a size that the study does not have, missing data, a foreign or damaged directory, another process
+            in it, or a cell that failed.
     """
+    if asked.scale not in study.scales:
+        raise ValueError(f"{study.name} has the sizes {', '.join(study.scales)}, not {asked.scale}")
     settings = study.settings(asked)
     cells = study.cells(settings)
     _check(cells)
@@ -37,13 +43,8 @@ def carry_out(study: Study[Any], asked: Asked, path: Path, command: str, watcher
         records = directory.records()
         todo = [cell for cell in cells if cell.key not in records]
         watcher.planned(len(cells) - len(todo), len(cells))
-        for cell in todo:
-            watcher.began(cell.key)
-            began = time.perf_counter()
-            bench = Bench(directory.cell(cell.key), asked.data, watcher.training)
-            measured = study.measure(settings, cell, bench)
-            seconds = time.perf_counter() - began
-            directory.add(cell.key, [{**cell.values, **record, "cell_seconds": seconds} for record in measured])
+        for cell, fresh, seconds in measured(study, settings, todo, directory.cell, asked.data, watcher, jobs):
+            directory.add(cell.key, [{**cell.values, **record, "cell_seconds": seconds} for record in fresh])
             watcher.ended(cell.key, seconds)
         records = directory.records()  # as they are on the disk: what a later call would see
         ordered = {cell.key: records[cell.key] for cell in cells}

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from metagrad.training.progress import Reporter
 
-Scale = Literal["small", "full"]
+Scale = Literal["small", "medium", "full"]
 Record = Mapping[str, Any]
 """One measurement as JSON values; nested lists are kept in records.jsonl and left out of the CSV."""
 
@@ -20,7 +20,8 @@ class Asked:
     """What the user asked for.
 
     Args:
-        scale: "full" is the paper's size, "small" one that a laptop does in 10 minutes.
+        scale: "full" is the paper's size, "small" one that a laptop does in 10 minutes; "medium", which some studies
+            have, is for an hour or two of it.
         data: directory of data sets; None where the user has none.
         as_published: keep the protocol as it was published, faults included.
     """
@@ -104,6 +105,11 @@ class Study(ABC, Generic[Settings]):
     """One line."""
     source: ClassVar[str]
     """Paper and figure or table, or "ours"."""
+    scales: ClassVar[tuple[Scale, ...]] = ("small", "full")
+    """The sizes that it has."""
+    side_by_side: ClassVar[bool] = False
+    """Whether cells that are small enough for a CPU are best measured by a process for each core: they measure no
+    times that matter, and keep no more than one core busy."""
     choices: ClassVar[tuple[str, ...]] = ()
     """Settings that the source leaves out and what was chosen; faults of its protocol and how they were corrected."""
 

@@ -21,21 +21,41 @@ def train_and_test(config: Experiment, bench: Bench) -> HeldOut:
     Tasks of equal `test.seed` and problem are the same in every cell, so that their values can be paired.
 
     Raises:
-        ValueError: missing data, or training that diverged.
+        ValueError: missing data, or training that diverged (`Diverged`).
     """
-    path = bench.directory / "run"
-    if bench.data is not None and hasattr(config.problem, "data"):
-        config = session.with_data(config, bench.data)
+    train(config, bench)
+    return test(config, bench)
+
+
+def train(config: Experiment, bench: Bench) -> None:
+    """Train in the cell's directory, or go on where a run there stopped.
+
+    Raises:
+        Diverged: a loss or meta-gradient was not finite; what was best before can still be tested.
+        ValueError: missing data.
+    """
+    config, path = with_data(config, bench), bench.directory / "run"
     session.apply_threads(config)
     if path.is_dir():
         session.resume(path, bench.reporter, bench.data if hasattr(config.problem, "data") else None, None)
     else:
         session.start(config, path, bench.reporter)
-    run = Run(path)
+
+
+def test(config: Experiment, bench: Bench) -> HeldOut:
+    """Test the best weights of the run in the cell's directory; the run keeps the result."""
+    config, run = with_data(config, bench), Run(bench.directory / "run")
     which = session.best_available(run)
     result = session.measure(config, *session.trained(config, run, which))
-    session.write_test(path / "test.json", config, which, result)
+    session.write_test(run.path / "test.json", config, which, result)
     return result
+
+
+def with_data(config: Experiment, bench: Bench) -> Experiment:
+    """The experiment with its data where the bench has them; as it is where it reads none."""
+    if bench.data is not None and hasattr(config.problem, "data"):
+        return session.with_data(config, bench.data)
+    return config
 
 
 def tested(result: HeldOut, name: str, steps: int) -> dict[str, Any]:

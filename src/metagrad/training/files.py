@@ -74,6 +74,22 @@ def lock(directory: Path) -> IO[bytes] | None:
     return file
 
 
+def locked(directory: Path) -> bool:
+    """Whether a process holds the directory at this moment; nothing is written.
+
+    The question itself takes a shared lock for some microseconds: a process that begins just then is refused.
+    """
+    try:
+        with (directory / "lock").open("rb") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock file, one that may not be read, or a file system without locks
+        return False
+    return False
+
+
 def new_partial_directory(target: Path) -> tuple[Path, IO[bytes]]:
     """A locked directory beside `target`, to be filled and renamed to it; leftovers of dead writers go."""
     prefix = f".{target.name}."

@@ -1,6 +1,7 @@
 """How a run tells people how it is going: a bar in a terminal, a line now and then elsewhere, or nothing."""
 
 import time
+import warnings
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
@@ -17,7 +18,10 @@ class Reporter(Protocol):
         ...
 
     def stepped(self, step: int, values: Mapping[str, float]) -> None:
-        """A meta-step is done: its mean query loss and metrics over the meta-batch, and "tasks/s"."""
+        """A meta-step is done: its mean query loss and metrics over the meta-batch, and "tasks/s".
+
+        Where there are any, "error_estimate" of this meta-step and "error_probe", the latest one.
+        """
         ...
 
     def validated(self, step: int, values: Mapping[str, float], best: bool) -> None:
@@ -28,9 +32,13 @@ class Reporter(Protocol):
         """Something takes its time before the next step, or was decided: a sentence."""
         ...
 
+    def warned(self, text: str) -> None:
+        """Something is probably not as wanted: a sentence with the remedy, once in a run."""
+        ...
+
 
 class Silent:
-    """Says nothing."""
+    """Says nothing, and hands warnings to Python's."""
 
     def started(self, step: int, meta_steps: int) -> None:
         """Nothing."""
@@ -43,6 +51,10 @@ class Silent:
 
     def noted(self, text: str) -> None:
         """Nothing."""
+
+    def warned(self, text: str) -> None:
+        """A `RuntimeWarning`."""
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 class Lines:
@@ -73,8 +85,12 @@ class Lines:
         """Say it."""
         self._say(text)
 
+    def warned(self, text: str) -> None:
+        """Say it."""
+        self._say(f"warning: {text}")
+
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
         self._spoke = time.monotonic()
 
 
@@ -110,6 +126,10 @@ class Bar:
         """Show it where the latest step will be shown."""
         self._progress.update(self._row, latest=text)
 
+    def warned(self, text: str) -> None:
+        """Print it above the bar, where it stays."""
+        self._progress.console.print(f"warning: {text}", highlight=False, markup=False, soft_wrap=True)
+
     def __enter__(self) -> Self:
         self._progress.start()
         return self
@@ -120,6 +140,9 @@ class Bar:
         self._progress.stop()
 
 
+_ERRORS = {"error_estimate": "error ≈", "error_probe": "probed"}
+
+
 def sentence(values: Mapping[str, float]) -> str:
     """Values by name, in words: accuracies in per cent."""
     return "  ".join(_entry(name, value) for name, value in values.items())
@@ -128,4 +151,6 @@ def sentence(values: Mapping[str, float]) -> str:
 def _entry(name: str, value: float) -> str:
     if name == "accuracy":
         return f"{name} {100 * value:.1f} %"
+    if name in _ERRORS:
+        return f"{_ERRORS[name]} {value:.2g}"
     return f"{value:.0f} {name}" if name == "tasks/s" else f"{name} {value:.4f}"

@@ -1,7 +1,8 @@
 """A run on disk: one directory that can be killed at any moment, opened again and continued to the bit.
 
     config.json        what was asked for, and with which versions
-    metrics.jsonl      one JSON object a meta-step ("kind": "train") and a validation ("kind": "validation")
+    metrics.jsonl      one JSON object a meta-step ("kind": "train"), a validation ("validation"), a look at the true
+                       error of the estimator ("probe"), a choice of estimator="auto" ("choice"), a warning ("warning")
     checkpoint.pt      all that training needs to go on, with the length of metrics.jsonl at that moment
     best.safetensors   weights with the best validation value so far
     last.safetensors   weights at the latest checkpoint
@@ -119,9 +120,21 @@ class RunWriter:
 
     @classmethod
     def create(
-        cls, path: Path, config: Mapping[str, Any], state: Mapping[str, Any], weights: Mapping[str, Tensor]
+        cls,
+        path: Path,
+        config: Mapping[str, Any],
+        state: Mapping[str, Any],
+        weights: Mapping[str, Tensor],
+        command: str | None = None,
     ) -> Self:
         """Make a complete run at step 0: filled under another name, then renamed, so never seen half made.
+
+        Args:
+            path: where; its parents are made.
+            config: the experiment's configuration, as JSON values.
+            state: all that training needs to go on.
+            weights: as they are before the first step.
+            command: what was typed to make this run, kept for readers; None where nothing was.
 
         Raises:
             ValueError: `path` exists, or its parent cannot be written.
@@ -135,7 +148,8 @@ class RunWriter:
             raise ValueError(f"cannot make a run directory in {path.parent}: {error.strerror or error}") from error
         writer = cls(partial, held)
         try:
-            write_json(partial / _CONFIG, {"format": FORMAT, **surroundings(), "config": dict(config)})
+            typed = {} if command is None else {"command": command}
+            write_json(partial / _CONFIG, {"format": FORMAT, **typed, **surroundings(), "config": dict(config)})
             writer.checkpoint(state, weights)
             os.rename(partial, path)
         except BaseException:
@@ -172,8 +186,12 @@ class RunWriter:
         return writer, saved
 
     def amend(self, config: Mapping[str, Any]) -> None:
-        """Replace the configuration in config.json; the versions of the machine that began the run stay."""
+        """Replace the configuration in config.json; the versions of the machine that began the run stay.
+
+        The command goes: what was typed then does not make this configuration.
+        """
         manifest = read_json(self.path / _CONFIG)
+        manifest.pop("command", None)
         write_json(self.path / _CONFIG, {**manifest, "config": dict(config)})
 
     def record(self, values: Mapping[str, Any]) -> None:

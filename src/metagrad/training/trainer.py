@@ -11,12 +11,15 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from metagrad import checks
+from metagrad.estimators.base import Pullback
+from metagrad.estimators.exact import Exact
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.tasks.task import Task, TaskSource
 from metagrad.training.evaluation import evaluate, moved
 from metagrad.training.interrupt import deferred_interrupt
 from metagrad.training.progress import Reporter, Silent
 from metagrad.training.run import RunWriter
+from metagrad.training.watch import ErrorWatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,8 @@ class Plan:
         checkpoint_every: updates between checkpoints, which also happen at validations and at the end.
         clip: largest norm of the mean meta-gradient; None does not clip.
         evaluation_chunk: validation tasks side by side.
+        probe_every: updates between probes, the first at the first update: the exact meta-gradient of the first task of
+            the meta-batch, and so the true error of the estimator on it; None never. They change no weight.
     """
 
     meta_steps: int
@@ -38,11 +43,14 @@ class Plan:
     checkpoint_every: int
     clip: float | None
     evaluation_chunk: int
+    probe_every: int | None = None
 
     def __post_init__(self) -> None:
         checks.integer("meta_steps", self.meta_steps, least=0)
         for name in ("meta_batch", "validate_every", "checkpoint_every", "evaluation_chunk"):
             checks.integer(name, getattr(self, name), least=1)
+        if self.probe_every is not None:
+            checks.integer("probe_every (None for never)", self.probe_every, least=1)
         if self.clip is not None:
             checks.number("clip", self.clip, above=0)
 
@@ -57,6 +65,10 @@ class Trainer:
     Training tasks come from the trainer's own generator, whose state is checkpointed with the rest; validation tasks
     are given, the same each time. The best weights are those with the highest accuracy on them after the inner steps
     of training, or, where accuracy is not measured, with the lowest loss.
+
+    Every meta-step records the estimator's own estimate of its error, where it makes one ("error_estimate", the median
+    over the meta-batch), and every `plan.probe_every` of them the true error on one task ("kind": "probe"). The first
+    time that one of them is outside the safe range (`watch`) the reporter warns, with the remedy.
 
     Args:
         learner: what is trained, on its device.
@@ -89,6 +101,8 @@ class Trainer:
         self.reporter = reporter or Silent()
         self.step = 0
         self.best: float | None = None
+        self._watch = ErrorWatch()
+        self._probed: float | None = None
         self._generator = torch.Generator().manual_seed(seed)
         first = next(learner.parameters())
         self._device, self._dtype = first.device, first.dtype
@@ -129,6 +143,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "generator": self._generator.get_state(),
+            "watch": self._watch.state(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -142,6 +157,7 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             self.scheduler.load_state_dict(state["scheduler"])
             self._generator.set_state(state["generator"])
+            self._watch.load_state(state["watch"])
             self.step, self.best = state["step"], state["best"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:  # what load_state_dict raises, and set_state
             raise ValueError(f"the checkpoint does not fit this experiment: {error}") from error
@@ -160,14 +176,64 @@ class Trainer:
                 f"meta-step {self.step + 1} was not taken: {error}; the weights before it are saved in {run.path}; "
                 "a new run needs a smaller inner or meta learning rate, or other data"
             ) from error
+        seconds = time.perf_counter() - began
+        self._choice(run)
+        probe = self._probe(run, tasks)
+        began = time.perf_counter()
         rate = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
         self.scheduler.step()
         self.step += 1
-        seconds = time.perf_counter() - began
+        seconds += time.perf_counter() - began
         means = {name: values.mean().item() for name, values in {"loss": result.loss, **result.metrics}.items()}
-        run.record({"kind": "train", "step": self.step, **means, "gradient_norm": norm, "lr": rate, "seconds": seconds})
-        self.reporter.stepped(self.step, {**means, "tasks/s": self.plan.meta_batch / seconds})
+        own = result.diagnostics.get("error_estimate")
+        errors = {} if own is None else {"error_estimate": own.median().item()}
+        run.record(
+            {
+                "kind": "train",
+                "step": self.step,
+                **means,
+                **errors,
+                "gradient_norm": norm,
+                "lr": rate,
+                "seconds": seconds,
+            }
+        )
+        self._warn(run, errors.get("error_estimate"), probe)
+        if self._probed is not None:
+            errors["error_probe"] = self._probed
+        self.reporter.stepped(self.step, {**means, **errors, "tasks/s": self.plan.meta_batch / seconds})
+
+    def _choice(self, run: RunWriter) -> None:
+        """What estimator="auto" decided at this meta-step, if it did."""
+        decision = self.learner.decision
+        if decision is None:
+            return
+        measured = {repr(estimator): error for estimator, error in decision.measured.items()}
+        chosen = {"estimator": repr(decision.estimator), "why": decision.why, "measured": measured}
+        run.record({"kind": "choice", "step": self.step + 1, **chosen})
+        if decision.estimator != decision.before:
+            self.reporter.noted(f"meta-step {self.step + 1}: {decision.why}")
+
+    def _probe(self, run: RunWriter, tasks: Task) -> float | None:
+        """The true error on the first task, at the weights that the meta-gradient was taken at, if it is time."""
+        estimator, every = self.learner.in_use, self.plan.probe_every
+        if every is None or self.step % every or isinstance(estimator, Exact) or not isinstance(estimator, Pullback):
+            return None
+        began = time.perf_counter()
+        probe = self.learner.probe(tasks)
+        own = {} if probe.error_estimate is None else {"error_estimate": probe.error_estimate}
+        seconds = time.perf_counter() - began
+        run.record({"kind": "probe", "step": self.step + 1, "error": probe.error, **own, "seconds": seconds})
+        self._probed = probe.error
+        return probe.error
+
+    def _warn(self, run: RunWriter, estimate: float | None, probe: float | None) -> None:
+        estimator = self.learner.in_use
+        warning = None if estimator is None else self._watch.look(estimator, estimate, probe)
+        if warning is not None:
+            run.record({"kind": "warning", "step": self.step, "text": warning})
+            self.reporter.warned(f"meta-step {self.step}: {warning}")
 
     def _clip(self) -> float:
         parameters = [p for p in self.learner.parameters() if p.grad is not None]

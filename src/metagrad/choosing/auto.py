@@ -1,0 +1,156 @@
+"""What is wanted of a meta-gradient, the estimators that may give it, and the rule that picks one by their errors."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from metagrad import checks
+from metagrad.estimators import Binomial, Estimator, Exact, FirstOrder, Split, Truncated
+
+MARGIN = 1.5
+"""Factor by which an estimator has to be better than needed to take the place of the one in use."""
+
+HOPELESS = 3.0
+"""Multiple of the target above which one task is enough to drop an estimator."""
+
+
+@dataclass(frozen=True)
+class Auto:
+    """An estimator chosen, and chosen again during training, by errors measured against `Exact` on tasks at hand.
+
+        the cheapest with  upper quartile over tasks of ‖estimate − exact‖ / ‖exact‖ ≤ tolerance, else the most accurate
+
+    Cheap means few rounds, then few products. Candidates are `FirstOrder`, `Truncated(w)`, `Binomial(L)` plain, with
+    scale "paper" and with center "auto", `Split` into exact late steps and one round for the early ones, or the other
+    way round, and `Exact`. Without a budget of rounds or memory none may take more products than `Exact`, so that where
+    no other meets the tolerance it is `Exact`. A budget is never exceeded: within it the cheapest that meets the
+    tolerance, or the most accurate, is taken, whatever its products.
+
+    Each decision measures on the first `probes` tasks of the meta-batch, as written, one task and one product at a
+    time; an estimator that is `HOPELESS` on the first is dropped there, and those dearer than one that will do are not
+    measured. The one in use stays until it misses the tolerance, or another is better than needed by `MARGIN`.
+    Decisions are taken at the first meta-gradient and at every `every`-th after it, and sooner, but not within a tenth
+    of that, when the estimator's own error estimate is above twice the tolerance.
+
+    Cost: with K inner steps a decision takes up to about K² products more than `Exact` on one task, and most of that on
+    the first task only; as written: the time of some 40 meta-steps on a network as small as the sinusoid's (25 tasks,
+    K = 5), of 10 on Conv4 (4 tasks). A new choice is traced anew by `capture="whole"`. When it is wrong: between
+    decisions, where errors grow quickly and the estimator cannot tell; on tasks unlike those at hand.
+
+    Args:
+        tolerance: target relative error of one task's meta-gradient; None for the most accurate within the budget.
+        rounds: most products that wait for one another.
+        memory: most bytes of tensors held at once by one meta-gradient over the meta-batch, or by a probe, beyond model
+            and tasks, evaluated as written (compiled code holds about as much, or less). Foreseen by a run on shapes
+            alone, so that nothing too large is ever tried.
+        every: meta-gradients from one decision to the next.
+        probes: tasks of one decision.
+
+    Raises:
+        TypeError: a number of the wrong type.
+        ValueError: a number out of range, or neither a tolerance nor a budget.
+    """
+
+    tolerance: float | None = None
+    rounds: int | None = None
+    memory: float | None = None
+    every: int = 250
+    probes: int = 8
+
+    def __post_init__(self) -> None:
+        if self.tolerance is self.rounds is self.memory is None:
+            raise ValueError("Auto needs to know what is wanted: tolerance=0.1, or a budget, rounds=2 or memory=2e9")
+        if self.tolerance is not None:
+            checks.number("tolerance", self.tolerance, above=0)
+        if self.rounds is not None:
+            checks.integer("rounds", self.rounds, least=0)
+        if self.memory is not None:
+            checks.number("memory (bytes)", self.memory, above=0)
+        checks.integer("every", self.every, least=1)
+        checks.integer("probes", self.probes, least=1)
+
+    @property
+    def target(self) -> float:
+        """The tolerance, and 0 where the most accurate is wanted."""
+        return self.tolerance or 0.0
+
+    def allows(self, estimator: Estimator, num_steps: int) -> bool:
+        """Whether its products and rounds are within what may be spent on a loop of `num_steps` steps."""
+        cost = estimator.cost(num_steps)
+        if self.rounds is not None:
+            return cost.rounds <= self.rounds
+        return self.memory is not None or cost.products <= num_steps
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was chosen, and why.
+
+    Attributes:
+        estimator: the choice.
+        before: what was in use; None at the first decision.
+        measured: upper quartile of the relative error over the probed tasks, by estimator; those that were dropped
+            early have the error of fewer tasks.
+        why: a sentence.
+    """
+
+    estimator: Estimator
+    before: Estimator | None
+    measured: dict[Estimator, float]
+    why: str
+
+
+def candidates(num_steps: int) -> list[Estimator]:
+    """Every estimator that `Auto` considers for K = `num_steps`, cheapest first: by rounds, then products."""
+    between = range(1, num_steps)
+    one_round = Binomial(order=1, center="auto")
+    listed: list[Estimator] = [
+        FirstOrder(),
+        *(Binomial(order=order, center="auto") for order in between),
+        *(Binomial(order=order) for order in between),
+        *(Binomial(order=order, scale="paper") for order in between),
+        *(Split(window=window, late=Exact(), early=one_round) for window in range(1, num_steps - 1)),
+        *(Split(window=window, late=one_round, early=Exact()) for window in range(2, num_steps)),
+        *(Truncated(window=window) for window in between),
+        Exact(),
+    ]
+    costs = [estimator.cost(num_steps) for estimator in listed]
+    order = sorted(range(len(listed)), key=lambda i: (costs[i].rounds, costs[i].products))
+    return [listed[i] for i in order]
+
+
+Measure = Callable[[Estimator, float], float]
+"""Upper quartile of an estimator's error; it may stop, and return what it has, where that is above a limit."""
+
+
+def decide(auto: Auto, affordable: Sequence[Estimator], measure: Measure, before: Estimator | None) -> Decision:
+    """The rule: the cheapest of `affordable` that meets the target, else the most accurate.
+
+    Args:
+        auto: what is wanted.
+        affordable: candidates within the budget, cheapest first; at least one.
+        measure: their errors; `Exact` is not asked for. NaN counts as infinite.
+        before: the one in use.
+    """
+    errors: dict[Estimator, float] = {}
+    target = auto.target
+    for estimator in affordable:
+        if isinstance(estimator, Exact) or (target == 0.0 and Exact() in affordable):
+            continue
+        error = measure(estimator, HOPELESS * target if target > 0 else math.inf)
+        errors[estimator] = math.inf if math.isnan(error) else error
+        if errors[estimator] <= (target if estimator == before else target / MARGIN):
+            return _decided(estimator, before, errors, f"the cheapest within the tolerance of {target:g}")
+    if Exact() in affordable:
+        reason = f"no cheaper one is within the tolerance of {target:g}" if target > 0 else "it fits the budget"
+        return _decided(Exact(), before, errors, reason)
+    best = min(errors, key=lambda estimator: errors[estimator])
+    if before in errors and errors[before] <= MARGIN * errors[best]:
+        best = before
+    return _decided(best, before, errors, "the most accurate within the budget")
+
+
+def _decided(chosen: Estimator, before: Estimator | None, errors: dict[Estimator, float], reason: str) -> Decision:
+    error = f"error {errors[chosen]:.2g}, " if chosen in errors else ""
+    change = f"{chosen!r} stays" if chosen == before else f"{chosen!r} from now on"
+    return Decision(chosen, before, errors, f"{change}: {error}{reason}")

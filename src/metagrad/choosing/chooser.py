@@ -1,0 +1,163 @@
+"""Carries out an `Auto`: when to decide, on which tasks, within which memory; its state is four numbers."""
+
+import logging
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from metagrad.choosing.auto import Auto, Decision, candidates, decide
+from metagrad.choosing.foresight import foreseen_bytes
+from metagrad.estimators import Estimator, Exact
+from metagrad.inner.loop import InnerLoop
+from metagrad.probing import TaskProbe, first_tasks
+from metagrad.tasks.prepared import Prepared
+from metagrad.tree import Tree
+
+ALARM = 2.0
+"""Multiple of the tolerance above which the estimator's own error estimate brings the next decision forward."""
+
+PATIENCE = 10
+"""Part of the interval between decisions that has to pass before one can be brought forward."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The estimator for one meta-gradient, and what the chooser's state is if that succeeds."""
+
+    estimator: Estimator
+    decision: Decision | None
+    decided_at: int
+
+
+class Chooser(nn.Module):
+    """The estimator of each meta-gradient, by measurements on its own tasks.
+
+    State, saved with the module: how many meta-gradients were taken, at which of them it was decided, which candidate
+    is in use, and whether a decision is due. All else follows from that and the tasks: equal states choose alike.
+
+    Args:
+        auto: what is wanted.
+        num_steps: K.
+    """
+
+    def __init__(self, auto: Auto, num_steps: int) -> None:
+        super().__init__()
+        self.auto = auto
+        self.candidates = candidates(num_steps)
+        self.decision: Decision | None = None
+        self._allowed = [estimator for estimator in self.candidates if auto.allows(estimator, num_steps)]
+        self._taken = 0
+        self._decided_at = 0
+        self._chosen: int | None = None
+        self._due = True
+        self._needs: dict[Hashable, dict[Estimator, int]] = {}  # found once for each kind of meta-batch
+
+    @property
+    def in_use(self) -> Estimator | None:
+        """The estimator chosen last; None before the first decision."""
+        return None if self._chosen is None else self.candidates[self._chosen]
+
+    def propose(self, loop: InnerLoop, meta: Tree, tasks: Prepared, task_chunk: int | None) -> Proposal:
+        """The estimator for a meta-gradient of these tasks: that in use, or a new decision where one is due.
+
+        Raises:
+            ValueError: no candidate fits the memory, or it cannot be foreseen.
+        """
+        if self.in_use is not None and not self._due:
+            return Proposal(self.in_use, None, self._decided_at)
+        affordable = self._affordable(loop, meta, tasks, task_chunk)
+        measure = _Measured(loop, meta, tasks, self.auto.probes)
+        decision = decide(self.auto, affordable, measure, self.in_use)
+        return Proposal(decision.estimator, decision, self._taken)
+
+    def commit(self, proposal: Proposal, diagnostics: Mapping[str, Tensor]) -> None:
+        """The proposed meta-gradient was taken: count it, and look at what the estimator says of its own error."""
+        self.decision = proposal.decision
+        if proposal.decision is not None:
+            logging.getLogger("metagrad.choosing").info(proposal.decision.why)
+        self._chosen = self.candidates.index(proposal.estimator)
+        self._decided_at = proposal.decided_at
+        self._taken += 1
+        since = self._taken - self._decided_at
+        own = diagnostics.get("error_estimate")
+        alarm = own is not None and own.median().item() > ALARM * self.auto.target > 0
+        self._due = since >= self.auto.every or (alarm and since * PATIENCE >= self.auto.every)
+
+    def get_extra_state(self) -> Tensor:
+        """[meta-gradients taken, that of the last decision, candidate in use or −1, whether a decision is due]."""
+        chosen = -1 if self._chosen is None else self._chosen
+        return torch.tensor([self._taken, self._decided_at, chosen, int(self._due)])
+
+    def set_extra_state(self, state: Any) -> None:
+        """Continue where `state` was taken.
+
+        Raises:
+            ValueError: a state of other candidates: another K, or another version.
+        """
+        numbers = [int(number) for number in cast(Tensor, state)]
+        if len(numbers) != 4 or not -1 <= numbers[2] < len(self.candidates):
+            raise ValueError(
+                f"the state {numbers} of estimator='auto' does not fit its {len(self.candidates)} candidates; it was "
+                "saved with another num_steps or another version of metagrad"
+            )
+        self._taken, self._decided_at, chosen, due = numbers
+        self._chosen, self._due = None if chosen < 0 else chosen, bool(due)
+        self.decision = None
+
+    def _affordable(self, loop: InnerLoop, meta: Tree, tasks: Prepared, task_chunk: int | None) -> list[Estimator]:
+        """Candidates within the budget of memory, if there is one; a probe of Exact needs to fit as well."""
+        if self.auto.memory is None:
+            return self._allowed
+        kinds = (tuple((leaf.shape, leaf.dtype) for part in group for leaf in part) for _, group in tasks.groups)
+        needs = self._needs.setdefault((task_chunk, *kinds), {})
+        # The most accurate of all needs no comparison, and so no other's memory.
+        for estimator in [Exact()] if self.auto.target == 0.0 and Exact() in self._allowed else []:
+            if self._need(needs, estimator, loop, meta, tasks, task_chunk) <= self.auto.memory:
+                return [estimator]
+        fitting = [
+            estimator
+            for estimator in self._allowed
+            if self._need(needs, estimator, loop, meta, tasks, task_chunk) <= self.auto.memory
+        ]
+        if fitting:
+            return fitting
+        least = min(needs, key=lambda estimator: needs[estimator])
+        raise ValueError(
+            f"memory={self.auto.memory:g} bytes is too little for any estimator within the budget: the smallest, "
+            f"{least!r}, needs {needs[least]:,} with its probe; allow that, or lower task_chunk or link_chunk"
+        )
+
+    def _need(
+        self,
+        needs: dict[Estimator, int],
+        estimator: Estimator,
+        loop: InnerLoop,
+        meta: Tree,
+        tasks: Prepared,
+        task_chunk: int | None,
+    ) -> int:
+        if estimator not in needs:
+            needs[estimator] = foreseen_bytes(loop, estimator, meta, tasks, task_chunk, self.auto.probes)
+        return needs[estimator]
+
+
+class _Measured:
+    """Upper quartiles of errors over the first tasks, each estimator on one task after the other."""
+
+    def __init__(self, loop: InnerLoop, meta: Tree, tasks: Prepared, count: int) -> None:
+        self._loop, self._meta = loop, meta
+        self._tasks = first_tasks(tasks, count)
+        self._probes: list[TaskProbe] = []
+
+    def __call__(self, estimator: Estimator, limit: float) -> float:
+        errors: list[float] = []
+        for number, task in enumerate(self._tasks):
+            if number == len(self._probes):
+                self._probes.append(TaskProbe(self._loop, self._meta, task))
+            errors.append(self._probes[number].measure(estimator).error)
+            if not errors[0] <= limit:
+                break
+        return torch.tensor(errors, dtype=torch.float64).quantile(0.75).item()

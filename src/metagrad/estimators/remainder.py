@@ -1,0 +1,89 @@
+"""What a truncated expansion leaves out, estimated from the products it asked for: no further product."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metagrad import tree
+from metagrad.estimators.base import Pulled
+from metagrad.tree import Tree
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of products at neighbouring links, link `low` first, as rows [n, d] of the adapted parameters.
+
+    Attributes:
+        low: the first link.
+        directions: what the links were asked.
+        products: what they answered, H·direction, before any scale.
+    """
+
+    low: int
+    directions: Tensor
+    products: Tensor
+
+    @staticmethod
+    def of(low: int, directions: Tree, curved: Tree) -> "Round":
+        """From stacked trees."""
+        assert isinstance(curved, dict)
+        return Round(low, _rows(directions), _rows(tree.fill(curved["adapted"], directions)))
+
+    def steepness(self, before: "Round | None") -> Tensor:
+        """‖product‖ / ‖direction‖ of each link, [n, 1]; of the change since the round before if it was asked then."""
+        directions, products = self.directions, self.products
+        if before is not None:  # its links are one further up
+            directions = torch.cat([directions[:1], directions[1:] - before.directions[:-1]])
+            products = torch.cat([products[:1], products[1:] - before.products[:-1]])
+        size = directions.norm(dim=1, keepdim=True)
+        return torch.where(size > 0, products.norm(dim=1, keepdim=True) / torch.where(size > 0, size, 1.0), 0.0)
+
+
+def relative_remainder(
+    last: Round,
+    before: Round | None,
+    asked: dict[int, Pulled],
+    final: dict[int, Pulled],
+    damped: Tensor,
+    center: float,
+    start: Tree,
+) -> Tensor:
+    """Estimate of ‖estimate − exact‖ / ‖exact‖ on the state before the first link, 0-d.
+
+        ‖ Σ_k H_k·δ_k + Σ_k (1 − c)·H_k·u_k + s·Σ_k D δ_k ‖ / ‖estimate‖,    ‖H_k δ_k‖ from ‖H_k·(last change of u_k)‖
+
+    δ_k is the change of direction u_k since link k was last asked: the orders above are what H_k makes of it. Its
+    product is taken along δ_k, as long as the link's last answer says. What earlier links make of it is left out.
+
+    Cost: no product, a few sums over one round. When it is wrong: it is relative to the estimate, so that where the
+    expansion diverges (error above 1) it stays between about a half and 5, however large the error.
+
+    Args:
+        last: the last round.
+        before: the round before; None if there was none.
+        asked: links as they were asked in the last round.
+        final: links below the top one, pulled at their final adjoints.
+        damped: Σ (1 − c)·H_k·u_k over all links, [d].
+        center: s.
+        start: the estimate.
+    """
+    size = tree.norm(start)
+    missing = damped
+    if final:
+        links = [k - last.low for k in final]
+        change = _rows(tree.stack([pulled.gradient for pulled in final.values()])) - last.directions[links]
+        missing = missing + (last.steepness(before)[links] * change).sum(dim=0)
+        if center != 0.0:
+            moved = [tree.subtract(final[k].state, asked[k].state) for k in final]
+            missing = missing + center * _rows(tree.stack([_adapted(part) for part in moved])).sum(dim=0)
+    return torch.where(size > 0, missing.norm() / torch.where(size > 0, size, 1.0), 0.0)
+
+
+def _adapted(state: Tree) -> Tree:
+    assert isinstance(state, dict)
+    return state["adapted"]
+
+
+def _rows(stacked: Tree) -> Tensor:
+    return torch.cat([leaf.reshape(len(leaf), -1) for leaf in tree.leaves(stacked)], dim=1)

@@ -1,0 +1,59 @@
+"""What `metagrad report` does: a directory's results gathered into one page; errors are for `cli` to print."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from metagrad import terminal
+from metagrad.experiments.options import Parser
+from metagrad.reporting.gathering import REPORT, gather
+from metagrad.reporting.page import GENERATOR, html
+from metagrad.reporting.reading import plain
+from metagrad.training.files import replacing
+
+_HEAD = 1024  # bytes; the page names its maker within them
+
+
+def run_report(arguments: list[str]) -> int:
+    """`metagrad report`: one HTML page of all runs, comparisons and studies in a directory."""
+    parser = Parser(
+        "metagrad report",
+        "Gather all runs, comparisons and studies in a directory into one HTML page that works offline.",
+        "metagrad report DIR [--out FILE]",
+    )
+    parser.add_argument("directory", metavar="DIR", help="directory to look through, such as runs")
+    parser.add_argument("--out", metavar="FILE", help=f"the page to write; a report there is replaced [DIR/{REPORT}]")
+    options = parser.parse(arguments)
+    root = Path(options.directory)
+    if not root.is_dir():
+        raise ValueError(f"{root} is not a directory; name one that holds runs or studies, such as {terminal.RUNS}")
+    page = terminal.given_path(options.out) or root / REPORT
+    _check(page)
+    console = terminal.console()
+    gathered = gather(root, page)
+    for note in gathered.notes:
+        terminal.say(console, " ".join(plain(f"note: {note.where} {note.text}").split()))
+    if not gathered.entries:
+        raise ValueError(
+            f"{root} holds no run, comparison or study to report; `metagrad train`, `metagrad compare` and "
+            "`metagrad reproduce` make them"
+        )
+    with replacing(page) as file:
+        file.write(html(gathered, datetime.now(UTC)).encode())
+    for kind, plural in (("study", "studies"), ("comparison", "comparisons"), ("run", "runs")):
+        number = sum(entry.kind == kind for entry in gathered.entries)
+        if number:
+            terminal.say(console, f"{number} {kind if number == 1 else plural}")
+    terminal.wrote(console, page)
+    return 0
+
+
+def _check(page: Path) -> None:
+    """Refuse to write where that would lose a file, or where there is no directory."""
+    if not page.parent.is_dir():
+        raise ValueError(f"{page.parent} is not a directory; choose another --out")
+    if page.is_dir():
+        raise ValueError(f"{page} is a directory; name a file with --out")
+    if page.exists():
+        with page.open("rb") as file:
+            if f'content="{GENERATOR}'.encode() not in file.read(_HEAD):
+                raise ValueError(f"{page} exists and is no report; choose another --out")

@@ -1,0 +1,101 @@
+"""Errors of meta-gradients where only a linear head adapts, beside what theory allows there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metagrad import tree
+from metagrad.estimators import CurvatureRange, Exact, FirstOrder, error_bound
+from metagrad.estimators.base import Estimator, Pullback
+from metagrad.estimators.binomial import Binomial
+from metagrad.experiments.config import Experiment, build_learner
+from metagrad.experiments.expression import ESTIMATORS, parse
+from metagrad.inner.rules import SGD
+from metagrad.tasks.task import Task
+from metagrad.training.evaluation import moved
+
+
+def head_errors(
+    config: Experiment, weights: Mapping[str, Tensor], tasks: Sequence[Task], estimators: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Each estimator on each task, in float64.
+
+    "error" is ‖estimate − exact‖/‖exact‖ of the whole meta-gradient; "head_error" is ‖estimate − exact‖/‖g‖ of its part
+    on the head alone, g the outer gradient there, which theorem 3.8 bounds; "bound" is `error_bound` for Hessians
+    between 0 and c/α, None for estimators that it does not know; "curvature" is that c.
+
+    The head's loss is the mean cross-entropy of logits that are linear in its weights, and what enters it does not
+    change while it adapts. Softmax covariances are at most ½, so that c = (α/2)·λmax(ΦᵀΦ/N), Φ the N inputs with a
+    further column of ones, is at least α times the curvature at every step.
+
+    Args:
+        config: adapts a linear layer by name, with `SGD`.
+        weights: of the learner.
+        tasks: each with leaves [1, N, ...].
+        estimators: constructor expressions.
+
+    Raises:
+        ValueError: what adapts is not one linear layer, or the rule is not `SGD`.
+    """
+    precise = replace(config.machine, dtype="float64", device="cpu", capture="off", precision="float32")
+    config = replace(config, machine=precise, proximal=None)
+    rows: list[dict[str, Any]] = []
+    for number, task in enumerate(moved(one, torch.device("cpu"), torch.float64) for one in tasks):
+        exact, curvature = _gradient(config, Exact(), weights, task), _curvature(config, weights, task)
+        outer = _gradient(config, FirstOrder(), weights, task)
+        size = _norm(_head(config, outer))
+        for text in estimators:
+            estimator = parse(text, ESTIMATORS)
+            estimate = _gradient(config, estimator, weights, task)
+            wrong = {name: estimate[name] - exact[name] for name in exact}
+            rows.append(
+                {
+                    "estimator": text,
+                    "task": number,
+                    "error": _norm(wrong) / _norm(exact),
+                    "head_error": _norm(_head(config, wrong)) / size,
+                    "bound": _bound(estimator, curvature, config.num_steps),
+                    "curvature": curvature,
+                }
+            )
+    return rows
+
+
+def _gradient(config: Experiment, estimator: Estimator, weights: Mapping[str, Tensor], task: Task) -> dict[str, Tensor]:
+    learner = build_learner(replace(config, estimator=estimator))
+    learner.load_state_dict(dict(weights))
+    return {path: leaf.detach() for path, leaf in tree.items(learner.meta_gradient(task).gradient)}
+
+
+def _curvature(config: Experiment, weights: Mapping[str, Tensor], task: Task) -> float:
+    """An upper bound on the α·H of every inner step."""
+    learner = build_learner(config)
+    learner.load_state_dict(dict(weights))
+    layer = dict(learner.model.named_modules()).get(config.adapts[0]) if len(config.adapts) == 1 else None
+    if not isinstance(layer, nn.Linear) or not isinstance(config.rule, SGD):
+        raise ValueError(f"the head must be one linear layer that SGD adapts, got {config.adapts} and {config.rule}")
+    found: list[Tensor] = []
+    with torch.no_grad():
+        handle = layer.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+        learner.model(task.support.inputs[0])
+        handle.remove()
+    inputs = torch.cat([found[0], torch.ones(len(found[0]), 1, dtype=found[0].dtype)], dim=1)
+    return config.rule.lr / 2 * torch.linalg.matrix_norm(inputs, 2).square().item() / len(inputs)
+
+
+def _bound(estimator: Estimator, curvature: float, steps: int) -> float | None:
+    unknown = isinstance(estimator, Binomial) and estimator.center == "auto"
+    if unknown or not isinstance(estimator, Pullback):
+        return None
+    return error_bound(estimator, CurvatureRange.convex([curvature] * steps))
+
+
+def _head(config: Experiment, gradient: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {path: leaf for path, leaf in gradient.items() if path.startswith(f"model.{config.adapts[0]}.")}
+
+
+def _norm(gradient: Mapping[str, Tensor]) -> float:
+    return torch.cat([leaf.flatten() for leaf in gradient.values()]).norm().item()

@@ -1,0 +1,83 @@
+"""Figure 5: smoothing and distances by hand, verdicts, and a tiny one from end to end."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from metagrad.experiments.config import Experiment
+from metagrad.studies.accuracy_sizes import lasting
+from metagrad.studies.curves import Curves, smoothed
+from metagrad.studies.progress import Quiet
+from metagrad.studies.runner import carry_out
+from metagrad.studies.study import Asked
+from studies.made_accuracies import made, tiny
+
+GENERATED = Asked(scale="small")
+LABELS = ("FOMAML", "Truncated, L = 2", "Binomial L/K, L = 2", "MAML")
+
+
+class Tiny(Curves):
+    def settings(self, asked):
+        return tiny(super().settings(asked), LABELS)
+
+
+def records(above, wobble=0.0):
+    """Straight curves, that far from MAML's on every step; the seeds differ by `wobble`."""
+    settings = Curves().settings(GENERATED)
+    found = made(settings, dict.fromkeys(LABELS, 0.4))
+    for record in found:
+        shift = above.get(record["method"], 0.0) + wobble * (record["seed"] - 11) * (record["method"] == "Truncated")
+        record["losses"] = [2.0 - 0.01 * step + shift for step in range(100)]
+        record["accuracies"] = [0.2 + 0.001 * step - shift / 10 for step in range(100)]
+    return settings, found
+
+
+def test_curves_are_smoothed_over_a_twentieth():
+    steps, values = smoothed({"losses": list(range(100))}, "losses")
+    assert steps.tolist() == list(range(5, 101))
+    np.testing.assert_allclose(values, [sum(range(i, i + 5)) / 5 for i in range(96)], rtol=1e-14)
+    assert smoothed({"accuracies": [0.5, 1.0]}, "accuracies")[1].tolist() == [50.0, 100.0]
+
+
+def test_distances_are_those_of_parallel_lines():
+    settings, found = records({"Truncated": 0.3, "Binomial L/K": 0.1})
+    (finding,) = Curves().findings(settings, found)
+    assert "losses: 0.3 for Truncated, L = 2 and 0.1 for Binomial L/K, L = 2 in loss (nats)" in finding.measured
+    assert "accuracies: 3 for Truncated, L = 2 and 1 for" in finding.measured
+
+
+@pytest.mark.parametrize(
+    ("truncated", "binomial", "wobble", "held"),
+    [(0.3, 0.1, 0.01, True), (0.1, 0.3, 0.01, False), (0.3, 0.29, 0.2, None)],
+)
+def test_the_claim(truncated, binomial, wobble, held):
+    settings, found = records({"Truncated": truncated, "Binomial L/K": binomial}, wobble)
+    assert Curves().findings(settings, found)[0].held is held
+
+
+def test_a_run_that_stopped_early_is_compared_as_far_as_it_went():
+    settings, found = records({"Truncated": 0.3, "Binomial L/K": 0.1})
+    found[1]["losses"] = found[1]["losses"][:40]
+    assert Curves().figure(settings, found).axes
+    assert Curves().findings(settings, found)[0].held is True
+
+
+def test_another_length_keeps_the_number_of_validations():
+    config = Curves().settings(GENERATED).data_sets[0].config
+    longer = Experiment.from_json(lasting(config, 4000))
+    assert (longer.meta_steps, longer.validation.every) == (4000, 1000)
+
+
+def test_as_published_has_no_use():
+    with pytest.raises(ValueError, match="fig5 is measured as it was published anyway"):
+        Curves().settings(replace(GENERATED, as_published=True))
+
+
+def test_a_tiny_figure_from_end_to_end(tmp_path):
+    carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Quiet())
+    found = [json.loads(line) for line in (tmp_path / "s" / "records.jsonl").read_text().splitlines()]
+    assert [len(record["losses"]) for record in found] == [3] * 8
+    # Equal seeds begin with equal weights and tasks: the first loss is before any difference.
+    assert len({record["losses"][0] for record in found if record["seed"] == 10}) == 1
