@@ -101,7 +101,7 @@ def test_every_table_figure_and_number_leads_to_its_command(page, made):
 
 def test_pictures_are_inside(page, made):
     sources = [attributes["src"] for attributes in page.of("img")]
-    assert len(sources) == 3
+    assert len(sources) == 4
     inside = {base64.b64decode(source.partition("base64,")[2]) for source in sources}
     assert inside == {path.read_bytes() for path in made.rglob("*.png")}
     assert len(page.of("svg")) >= 2  # the learning curve and its key

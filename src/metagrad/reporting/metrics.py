@@ -56,8 +56,10 @@ def read_metrics(path: Path, where: str, notes: Notes) -> Metrics:
 
 
 def _add(found: Metrics, record: Mapping[str, Any] | None) -> None:
-    if record is None or record.get("kind") not in ("train", "validation") or record.get("step") is None:
+    if record is None or not isinstance(record.get("kind"), str) or record.get("step") is None:
         raise ValueError("no record")
+    if record["kind"] not in ("train", "validation"):  # probes, decisions, warnings: not on the page
+        return
     step = number(record["step"])
     if not math.isfinite(step):
         raise ValueError("no step")

@@ -174,13 +174,22 @@ def _curves(config: Mapping[str, Any], metrics: Metrics, id: str) -> Sequence[Pa
 def _pictures(
     path: Path, name: str, result: Tested | None, trained: int | None, training: Command, notes: Notes
 ) -> Sequence[Picture]:
+    known = {
+        "adaptation.png": (f"{name}: adaptation to test tasks", _adaptation(result, trained)),
+        "training.png": (
+            f"{name}: training",
+            "Loss, metrics and, where they are known, relative errors of the meta-gradient over meta-steps.",
+        ),
+    }
     pictures: list[Picture] = []
     for file in sorted(path.glob("*.png")):
-        known = file.name == "adaptation.png"
-        title = f"{name}: adaptation to test tasks" if known else f"{file.name}, which lies in the run directory"
-        words = _adaptation(result, trained) if known else f"Picture {file.name}; nothing is known of what it shows."
+        unknown = (
+            f"{file.name}, which lies in the run directory",
+            f"Picture {file.name}; nothing is known of what it shows.",
+        )
+        title, words = known.get(file.name, unknown)
         with notes.guarded(f"{name}/{file.name}"):
-            pictures.append(picture(file, title, words, training.id if known else None))
+            pictures.append(picture(file, title, words, training.id if file.name in known else None))
     return pictures
 
 

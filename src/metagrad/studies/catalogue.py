@@ -7,10 +7,12 @@ from metagrad.studies.anil import Anil
 from metagrad.studies.batch_errors import BatchErrors
 from metagrad.studies.bias import Bias
 from metagrad.studies.bounds import Bounds
+from metagrad.studies.consumption import Consumption
 from metagrad.studies.curves import Curves
 from metagrad.studies.memory import Memory
 from metagrad.studies.network_errors import NetworkErrors
 from metagrad.studies.order_errors import OrderErrors
+from metagrad.studies.signals import Signals
 from metagrad.studies.smoothness import Smoothness
 from metagrad.studies.study import Study
 from metagrad.studies.table1 import Table1
@@ -22,13 +24,15 @@ STUDIES: Mapping[str, Study[Any]] = {
         Bounds(),
         BatchErrors(),
         OrderErrors(),
-        NetworkErrors(),
-        Smoothness(),
-        Bias(),
-        Memory(),
+        Consumption(),
+        Curves(),
         Table1(),
         Table2(),
-        Curves(),
         Anil(),
+        Bias(),
+        Memory(),
+        Signals(),
+        Smoothness(),
+        NetworkErrors(),
     )
 }

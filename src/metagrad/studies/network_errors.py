@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch.utils.flop_counter import FlopCounterMode
 
 from metagrad.batching import meta_gradient
+from metagrad.capture import Mode
 from metagrad.estimators import Estimator, Exact
 from metagrad.experiments import session
 from metagrad.experiments.config import Experiment, build_learner
@@ -53,15 +54,17 @@ class NetworkErrors(Study[NetworkErrorsSettings]):
         """
         only_corrected(self, asked)
         full = asked.scale == "full"
+        capture: Mode = "auto" if full else "off"  # compiling takes longer than the training of the small size
+        tasks = 100 if full else 40
         networks = [
-            _network("sinusoid", stages=(0, 100, 5000) if full else (0, 100, 1000), tasks=100 if full else 40),
-            _network("mnist1d-5way-1shot", stages=(0, 100, 3000) if full else (0, 100, 600), tasks=100 if full else 40),
+            _network("sinusoid", capture, stages=(0, 100, 5000 if full else 1000), tasks=tasks),
+            _network("mnist1d-5way-1shot", capture, stages=(0, 100, 3000 if full else 600), tasks=tasks),
         ]
         if asked.data is not None:
             wanted = ("omniglot-20way-1shot", "cifar-fs-5way-1shot") if full else ("omniglot-5way-1shot",)
             stages, tasks = ((0, 200, 5000), 50) if full else ((0, 20, 120), 6)
             found = [
-                replace(_network(name, stages=stages, tasks=tasks), tasks_at_once=1, lanczos_iterations=20)
+                replace(_network(name, capture, stages=stages, tasks=tasks), tasks_at_once=1, lanczos_iterations=20)
                 for name in wanted
                 if _present(name, asked.data)
             ]
@@ -165,14 +168,14 @@ def _peak(loop: InnerLoop, estimator: Estimator, meta: Tree, task: Task) -> int:
     return peak_bytes(lambda: meta_gradient(loop, estimator, meta, task), task.support.inputs.device)
 
 
-def _network(name: str, *, stages: tuple[int, ...], tasks: int) -> Network:
+def _network(name: str, capture: Mode, *, stages: tuple[int, ...], tasks: int) -> Network:
     """A preset as it is, but for the length of training: that is the stage's."""
     config = PRESETS[name]()
     config = replace(
         config,
         estimator=Exact(),
         optimizer=replace(config.optimizer, schedule="constant"),
-        machine=replace(config.machine, capture="off"),
+        machine=replace(config.machine, capture=capture),
     )
     return Network(name, config.to_json(), stages, tasks, tasks_at_once=20, lanczos_iterations=25)
 

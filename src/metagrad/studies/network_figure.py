@@ -44,26 +44,16 @@ def listings(settings: NetworkErrorsSettings, records: Sequence[Record]) -> list
     found: list[Listing] = []
     for network in settings.networks:
         orders = range(1, steps(network))
-        rows = [
-            (
-                str(stage),
-                "FirstOrder",
-                _quartiles(row(records, network.name, stage, "FirstOrder", 0)),
-                *[""] * (len(orders) - 1),
-            )
-            if family == "FirstOrder"
-            else (
-                str(stage),
-                FAMILIES[family],
-                *(_quartiles(row(records, network.name, stage, family, order)) for order in orders),
-            )
-            for stage in network.stages
-            for family in ("FirstOrder", *FAMILIES)
-        ]
+        rows: list[tuple[str, ...]] = []
+        for stage in network.stages:
+            first = _quartiles(row(records, network.name, stage, "FirstOrder", 0))
+            for family, words in FAMILIES.items():
+                cells = (_quartiles(row(records, network.name, stage, family, order)) for order in orders)
+                rows.append((str(stage), words, first, *cells))
         found.append(
             Listing(
                 f"{network.name}: relative error by order, median (quartiles) over {network.tasks} tasks",
-                ("meta-steps", "estimator", *(f"L = {order}" for order in orders)),
+                ("meta-steps", "estimator", "FirstOrder", *(f"L = {order}" for order in orders)),
                 tuple(rows),
             )
         )
