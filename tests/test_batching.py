@@ -27,7 +27,7 @@ from metagrad import (
     meta_gradient,
     tree,
 )
-from metagrad.estimators import ConjugateGradient, Neumann
+from metagrad.estimators import ConjugateGradient, Neumann, UnanchoredImplicit
 from metagrad.estimators.base import Pullback
 from metagrad.models import trainable
 from metagrad.tasks.prepared import NonFiniteError
@@ -46,6 +46,7 @@ ESTIMATORS = [
     Implicit(Neumann(3)),
     FiniteDifference(0.1),
     Reptile(),
+    UnanchoredImplicit(3, strength=2.0),
 ]
 
 

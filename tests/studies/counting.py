@@ -16,13 +16,22 @@ class CountingSettings:
     offsets: tuple[float, ...] = (0.5,)
 
 
+def nothing(key):
+    pass
+
+
+def fail_at_the_second(key):
+    if key == "cell=1":
+        raise ValueError("at cell=1")
+
+
 class Counting(Study):
     """`cells` cells of `rows` records each; `before(key)` is called when one is measured."""
 
     name, title, source = "counting", "Numbers | counted", "ours"
     choices = ("The numbers are not stated; ours start at zero.",)
 
-    def __init__(self, cells=3, rows=2, before=lambda key: None):
+    def __init__(self, cells=3, rows=2, before=nothing):
         self._cells, self._rows, self._before = cells, rows, before
         self.measured = []
 
