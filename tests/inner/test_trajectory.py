@@ -276,12 +276,19 @@ def test_equals_autograd_through_the_whole_loop(trajectory):
 @pytest.mark.parametrize("trajectory", [Stored(), *RECOMPUTED], ids=repr)
 def test_inner_gradients_are_those_of_the_formula(trajectory):
     for steps in (1, 2, 3, 4, 5, 7, 9, 10, 15, 16, 17, 26, 60):
-        for estimator in (Exact(), FirstOrder()) if steps > 10 else (Exact(), Split(5, Exact(), FirstOrder())):
+        recomputed = trajectory.cost(steps).recomputed
+        # First-order links of plain gradient descent look at no state, so that none is recomputed for them.
+        for estimator, most in (
+            (Exact(), recomputed),
+            (Split(5, Exact(), FirstOrder()), recomputed),
+            (FirstOrder(), 0),
+        ):
             derivatives = BowlDerivatives()
             of = episode(InnerLoop(Bowl(), SGD(0.1), steps, trajectory=trajectory), derivatives=derivatives)
             assert derivatives.gradients == steps
             estimator.estimate(of)
-            assert derivatives.gradients == steps + trajectory.cost(steps).recomputed
+            again = derivatives.gradients - steps
+            assert again <= most if isinstance(estimator, Split) and steps > 5 else again == most
 
 
 def test_formulas_are_the_documented_ones():
