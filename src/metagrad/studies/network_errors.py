@@ -176,6 +176,7 @@ def _network(name: str, capture: Mode, *, stages: tuple[int, ...], tasks: int) -
         estimator=Exact(),
         optimizer=replace(config.optimizer, schedule="constant"),
         machine=replace(config.machine, capture=capture),
+        probe_every=None,  # of Exact there is nothing to probe
     )
     return Network(name, config.to_json(), stages, tasks, tasks_at_once=20, lanczos_iterations=25)
 

@@ -109,6 +109,7 @@ def _problem(name: str, points: tuple[int, ...], *, tasks: int) -> TrainedProble
         estimator=Exact(),
         meta_steps=points[-1],
         machine=replace(config.machine, device="cpu", capture="off"),
+        probe_every=None,
     )
     return TrainedProblem(name, config.to_json(), points, tasks)
 

@@ -57,7 +57,9 @@ def _judged(
         )
     above = all(entry.mean - entry.half_width > 0 for entry in found.values())
     below = any(entry.mean + entry.half_width < 0 for entry in found.values())
-    return Finding(claim, f"{'; '.join(told)}.", True if above else False if below else None)
+    held = True if above else False if below else None
+    undecided = " Some interval holds 0, so these records cannot tell." if held is None else ""
+    return Finding(claim, f"{'; '.join(told)}.{undecided}", held)
 
 
 def _line(settings: SmoothnessSettings, records: Sequence[Record], problem: str, pairs: Pairs) -> Line:
