@@ -109,7 +109,7 @@ def _omniglot_at_full_size(config: Experiment) -> Experiment:
 
 def _reduced(config: Experiment, scale: Scale) -> Experiment:
     """For CPU cores: narrow networks, strides in place of max-pooling, and few meta-steps at a larger rate."""
-    meta_steps, filters, test_tasks, validation_tasks = {"small": (100, 8, 100, 20), "medium": (600, 16, 300, 50)}[
+    meta_steps, filters, test_tasks, validation_tasks = {"small": (100, 8, 100, 20), "medium": (300, 16, 200, 50)}[
         scale
     ]
     problem, rule = config.problem, config.rule

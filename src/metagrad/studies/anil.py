@@ -20,6 +20,7 @@ from metagrad.studies.comparing import compared, of, signed
 from metagrad.studies.head_errors import head_errors
 from metagrad.studies.palette import COLORS
 from metagrad.studies.study import Asked, Bench, Cell, Finding, Listing, Record, only_corrected
+from metagrad.studies.table1 import ANCHOR
 from metagrad.studies.training import with_data
 from metagrad.training.evaluation import fixed_tasks
 from metagrad.training.run import Run
@@ -54,7 +55,7 @@ class Anil(AccuracyStudy):
         "MAML on the head came to, in float64; the bounds take α times the curvature from the inputs of the head. The "
         "theorem speaks of the meta-gradient of what adapts; the figure shows that part, the table the whole as well.",
         "Reptile is left out: it moves only what adapts, so the network would stay as it was drawn.",
-        "iMAML and FO-B-MAML have a proximal term, λ = 2.",
+        "iMAML and FO-B-MAML have the proximal term of table1's iMAML.",
         "Times are medians of the training runs, measured while another process was at work.",
     )
 
@@ -63,9 +64,10 @@ class Anil(AccuracyStudy):
         only_corrected(self, asked)
         found, missing = data_sets(asked, self.name)
         orders = (2,) if asked.scale == "small" else tuple(range(1, _STEPS))
-        rows = [methods.first_order(), methods.finite_difference(2.0)]
+        anchor = ANCHOR[asked.scale]
+        rows = [methods.first_order(), methods.finite_difference(anchor)]
         for order in orders:
-            rows += [methods.implicit(order, 2.0), methods.truncated(order), methods.binomial_published(order)]
+            rows += [methods.implicit(order, anchor), methods.truncated(order), methods.binomial_published(order)]
             rows += [methods.binomial_plain(order), methods.binomial_auto(order)]
         every = range(1, _STEPS)
         return HeadSettings(
