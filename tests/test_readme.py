@@ -54,6 +54,7 @@ def test_every_command_is_understood(command, capsys, monkeypatch, tmp_path):
 
     monkeypatch.setattr("metagrad.commands.session.start", stop)
     monkeypatch.setattr("metagrad.commands.compare", stop)
+    monkeypatch.setattr("metagrad.reproducing.carry_out", stop)
     monkeypatch.setattr("metagrad.terminal.free_path", lambda name: Path("no such", name))
     status = cli.main(shlex.split(command)[1:])
     if "runs/" in command:
