@@ -14,6 +14,14 @@ _PROXIMAL = ("FO-B-MAML symmetric", "FO-B-MAML forward", "iMAML")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Length of a normalised outer step, and the rate of a plain one."""
+
+    normalised: float
+    plain: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class SignalsSettings:
     """Tasks, inner problems and outer updates.
 
@@ -30,9 +38,10 @@ class SignalsSettings:
         meta_steps: of every run.
         meta_batch: tasks of a meta-step.
         momentum: of both outer updates.
-        normalised_lr: length of a normalised outer step.
-        plain_lr: of SGD outside.
-        reptile_plain_lr: the same for Reptile, whose direction has the units of parameters.
+        through_steps: outer rates of MAML and FOMAML.
+        finite_difference: those of FO-B-MAML.
+        implicit: those of iMAML.
+        reptile: those of Reptile, whose direction has the units of parameters.
         seeds: of weights and training tasks, a run each.
         validation_tasks: tasks of each of ten validations; they choose the weights.
         test_tasks: the same for every run.
@@ -51,9 +60,10 @@ class SignalsSettings:
     meta_steps: int
     meta_batch: int
     momentum: float
-    normalised_lr: float
-    plain_lr: float
-    reptile_plain_lr: float
+    through_steps: Rates
+    finite_difference: Rates
+    implicit: Rates
+    reptile: Rates
     seeds: tuple[int, ...]
     validation_tasks: int
     test_tasks: int
@@ -73,10 +83,9 @@ def experiment(settings: SignalsSettings, method: str, outer: str, seed: int) ->
     like, proximal = PRESETS["mnist1d-5way-5shot"](), method in _PROXIMAL
     assert isinstance(like.problem, Mnist1dClassification)
     steps = settings.proximal_steps if proximal else settings.num_steps
-    rates = {
-        "normalised": settings.normalised_lr,
-        "plain": settings.reptile_plain_lr if method == "Reptile" else settings.plain_lr,
-    }
+    rates = {"MAML": settings.through_steps, "FOMAML": settings.through_steps}
+    rates |= {"iMAML": settings.implicit, "Reptile": settings.reptile}
+    rate = rates.get(method, settings.finite_difference)
     name = "normalized-sgd" if outer == "normalised" else "sgd"
     config = replace(
         like,
@@ -92,7 +101,13 @@ def experiment(settings: SignalsSettings, method: str, outer: str, seed: int) ->
         estimator=estimators[method],
         proximal=settings.proximal if proximal else None,
         meta_batch=settings.meta_batch,
-        optimizer=replace(like.optimizer, name=name, lr=rates[outer], momentum=settings.momentum, clip=None),
+        optimizer=replace(
+            like.optimizer,
+            name=name,
+            lr=rate.normalised if outer == "normalised" else rate.plain,
+            momentum=settings.momentum,
+            clip=None,
+        ),
         test=replace(like.test, steps=steps),
     )
     return sized(
