@@ -43,5 +43,6 @@ def draw_distances(panels: Sequence[Axes], settings: AccuracySettings, records: 
         maml = pooled(of(records, data, reference), "accuracy")
         axes.set_title(f"{data.title}\nMAML {100 * maml.mean:.1f} ± {100 * maml.half_width:.1f} %", fontsize=10)
         axes.set_xlabel("accuracy minus MAML's (percentage points)")
-        axes.set_yticks(range(len(others)), [method.label for method in others] if axes is panels[0] else [])
+        axes.set_yticks(range(len(others)), [method.label for method in others])
+        axes.tick_params(labelleft=axes is panels[0])  # panels may share their ticks: no others can be set on one
         axes.set_ylim(len(others) - 0.5, -0.5)
