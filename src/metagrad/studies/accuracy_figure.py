@@ -17,7 +17,7 @@ def distances(settings: AccuracySettings, records: Sequence[Record]) -> Figure:
     """A panel a data set, a line a method: accuracy minus MAML's, with 95 % intervals; rows of ours are hollow."""
     sets = settings.data_sets
     figure = Figure(figsize=(2.4 + 3.8 * len(sets), 1.3 + 0.3 * len(settings.methods)), layout="constrained")
-    draw_distances(figure.subplots(1, len(sets), squeeze=False, sharey=True)[0], settings, records)
+    draw_distances(figure.subplots(1, len(sets), squeeze=False)[0], settings, records)
     return figure
 
 

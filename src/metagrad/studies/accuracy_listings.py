@@ -24,7 +24,7 @@ def accuracies(settings: AccuracySettings, records: Sequence[Record]) -> Listing
     columns = [column for data in settings.data_sets for column in (f"{data.title} (%)", "minus MAML (points)", "rank")]
     seeds = "1 seed" if len(settings.seeds) == 1 else f"{len(settings.seeds)} seeds"
     spread = "95 % intervals" if settings.spread == "95 % interval" else "standard errors"
-    tasks = ", ".join(str(data.config["test"]["tasks"]) for data in settings.data_sets)
+    tasks = ", ".join(dict.fromkeys(str(data.config["test"]["tasks"]) for data in settings.data_sets))
     title = (
         f"Test accuracy ± {spread}, {seeds}, {tasks} test tasks, the same for all; differences to MAML are paired by "
         "seed and task, ± 95 % intervals"

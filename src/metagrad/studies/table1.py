@@ -116,7 +116,7 @@ def _shrinking(settings: AccuracySettings, records: Sequence[Record]) -> Finding
         )
         for data in settings.data_sets
     ]
-    measured = f"Points above MAML: {'; '.join(parts)}."
+    measured = f"Accuracy minus MAML's, in points: {'; '.join(parts)}."
     if len(binomial) < 2:
         return Finding(claim, f"{measured} One order was measured, so nothing is seen to shrink.", None)
     gains = [compared(records, data, binomial[-1], binomial[0]) for data in settings.data_sets]
