@@ -138,6 +138,7 @@ class Signals(Study[SignalsSettings]):
                 )
         final.set_yticks(range(len(_COLORS)), list(_COLORS))
         final.invert_yaxis()
+        final.set_xlim(0, 100)  # few seeds give intervals beyond what an accuracy can be
         final.set_xlabel("test accuracy (%), 95 % interval over seeds and tasks")
         course.set_xlabel("meta-steps")
         course.set_ylabel("validation accuracy (%), mean of seeds")
