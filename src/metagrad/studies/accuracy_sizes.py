@@ -33,6 +33,9 @@ TITLES: Mapping[str, str] = {
 SEEDS = (10, 11, 12)
 """Of weights and training tasks; 1 and 2 are those of the validation and test tasks."""
 
+_TEST_SEED = 3
+"""Of the test tasks at reduced sizes: their rates were chosen with a look at tasks of the presets' seed, 2."""
+
 _AT: Mapping[Scale, Sequence[str]] = {
     "small": ("omniglot-20way-1shot", "cifar-fs-5way-1shot"),
     "medium": ("omniglot-20way-1shot", "cifar-fs-5way-1shot"),
@@ -127,7 +130,7 @@ def _reduced(config: Experiment, scale: Scale) -> Experiment:
         checkpoint_every=meta_steps,
         optimizer=Optimizer(name="adam", lr=1e-2, momentum=0.9, clip=1.0, schedule="constant"),
         validation=replace(config.validation, every=meta_steps // 4, tasks=validation_tasks),
-        test=replace(config.test, tasks=test_tasks),
+        test=replace(config.test, tasks=test_tasks, seed=_TEST_SEED),
         # One thread, also in another number of processes: the same sums in the same order.
         machine=replace(config.machine, device="cpu", threads=1, evaluation_chunk=10, capture="off"),
     )
