@@ -164,7 +164,7 @@ def test_a_tiny_table_from_end_to_end(tmp_path):
     values = {(row["method"], row["seed"]): row["accuracy"] for row in rows}
     assert len({value for (_, seed), value in values.items() if seed == "10"}) > 1
     test = json.loads((tmp_path / "s" / "cells" / rows[0]["cell"] / "run" / "test.json").read_text())
-    assert test["test"] == {"tasks": 4, "steps": 10, "seed": 2}
+    assert test["test"] == {"tasks": 4, "steps": 10, "seed": 3}
     again = (tmp_path / "s" / "summary.md").read_text()
     carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Quiet())
     assert (tmp_path / "s" / "summary.md").read_text() == again
