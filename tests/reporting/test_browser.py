@@ -67,7 +67,7 @@ def test_the_page_opens_without_console_errors(browser, page):
 def test_nothing_is_wider_than_the_window(browser, page, width):
     frame = page.with_name(f"frame-{width}.html")
     frame.write_text(FRAME.format(width=width))
-    assert "<p>overflow 0 broken 0 missing 0 images 3 landmarks 2</p>" in browser("--dump-dom", frame.as_uri())
+    assert "<p>overflow 0 broken 0 missing 0 images 4 landmarks 2</p>" in browser("--dump-dom", frame.as_uri())
 
 
 @pytest.mark.slow
