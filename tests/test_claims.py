@@ -35,6 +35,7 @@ def test_omniglot_is_learned_far_beyond_raw_pixels_in_minutes(tmp_path, shared_d
 
 
 @pytest.mark.slow
+@pytest.mark.study
 def test_cifar_fs_is_learned_beyond_raw_pixels_in_minutes(tmp_path, shared_data):
     """Class centroids of raw pixels reach 32.9 % on these episodes (60 images of each class)."""
     small = ["--meta-steps", "150", "--validation.every", "150", "--validation.tasks", "10", "--test.tasks", "60"]
@@ -48,7 +49,8 @@ def test_cifar_fs_is_learned_beyond_raw_pixels_in_minutes(tmp_path, shared_data)
 @pytest.mark.slow
 def test_mnist1d_is_learned_in_minutes(tmp_path):
     """35 % after five steps, where guessing has 20 %: signals differ more within a digit than between digits."""
-    arguments = ["train", "mnist1d-5way-1shot", "--out", str(tmp_path / "r"), "--test.tasks", "200"]
+    small = ["--meta-steps", "1000", "--test.tasks", "200"]
+    arguments = ["train", "mnist1d-5way-1shot", "--out", str(tmp_path / "r"), *small]
     assert cli.main(arguments) == 0
     accuracy = json.loads((tmp_path / "r" / "test.json").read_text())["results"]["accuracy"]["mean"]
     assert accuracy[0] == pytest.approx(0.2, abs=0.05)
