@@ -137,6 +137,7 @@ def test_the_ratio_is_to_the_faster_peer():
     assert fastest_peer([rows[0]]) is None
 
 
+@pytest.mark.slow
 def test_speed_leaves_json_and_a_figure(tmp_path):
     sizes = ["--tasks", 3, "--steps", 2, "--repeats", 3, "--threads", 1]
     done = benchmark("speed", "--contenders", "metagrad", "loop", *sizes, "--out", tmp_path)

@@ -233,6 +233,7 @@ def test_probing_before_a_choice_is_refused_and_after_it_measures_the_choice():
     assert made.probe(draw()) == learner(made.in_use).probe(draw())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["whole", "pieces"])
 def test_a_captured_learner_follows_its_choice(mode):
     """Another estimator at almost every step: a stale graph would give the numbers of the one before."""
@@ -284,6 +285,7 @@ def test_memory_is_foreseen(estimator):
     assert foreseen == pytest.approx(measured, rel=0.02)  # a look at the random state is counted in one of them
 
 
+@pytest.mark.slow
 def test_memory_is_never_exceeded_and_too_little_is_refused_with_the_need():
     tasks = make_tasks((1, 8, 8), tasks=2)
     needs = {}

@@ -37,6 +37,7 @@ def test_contenders_agree_at_both_ends(tiny):
         )
 
 
+@pytest.mark.slow
 def test_the_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(Consumption, "settings", lambda self, asked: tiny)
     findings = carry_out(Consumption(), Asked(scale="small"), tmp_path / "study", "command", Quiet())

@@ -48,6 +48,7 @@ def test_contenders_work_on_one_task(tiny):
         assert all(leaf.isfinite().all() for leaf in tree.leaves(getattr(result, "gradient", result)))
 
 
+@pytest.mark.slow
 def test_the_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(Memory, "settings", lambda self, asked: tiny)
     findings = carry_out(Memory(), Asked(scale="small"), tmp_path / "study", "command", Quiet())

@@ -38,6 +38,7 @@ def test_experiments_say_what_the_settings_say(tiny):
     assert maml.test.seed == plain.test.seed  # the same test tasks
 
 
+@pytest.mark.slow
 def test_the_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(Signals, "settings", lambda self, asked: tiny)
     findings = carry_out(Signals(), Asked(scale="small"), tmp_path / "study", "command", Quiet())
