@@ -169,7 +169,9 @@ class MetaLearner(nn.Module):
             ValueError: tasks that are empty, out of range or of another kind than the model.
             NonFiniteError: NaN or infinity in the data, a loss or the meta-gradient; names the task.
         """
-        meta = self.meta()
+        return self._mean_over(tasks, self.meta())
+
+    def _mean_over(self, tasks: Task | Iterable[Task], meta: Tree) -> MetaGradient:
         prepared = self._prepare(tasks, meta)
         with kernels(self.precision):
             if self.chooser is None:
@@ -199,9 +201,10 @@ class MetaLearner(nn.Module):
 
         Nothing is added when an error is raised. Arguments and errors as for `meta_gradient`.
         """
-        result = self.meta_gradient(tasks)
+        meta = self.meta()
+        result = self._mean_over(tasks, meta)
         gradients = dict(tree.items(result.gradient))
-        for path, parameter in tree.items(self.meta()):
+        for path, parameter in tree.items(meta):
             if parameter.requires_grad:  # rates can be frozen like any parameter
                 gradient = gradients[path].to(parameter.dtype)
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
