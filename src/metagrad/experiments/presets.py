@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from metagrad.choosing.auto import DEFAULT_TOLERANCE
 from metagrad.estimators import Binomial
 from metagrad.experiments.config import Experiment, Machine, Optimizer, Testing, Validation
 from metagrad.experiments.image_presets import IMAGE_PRESETS
@@ -15,7 +16,7 @@ BARE: Mapping[str, Mapping[str, Any]] = {
     "Binomial": {"order": 2},
     "Hybrid": {"window": 4, "order": 2},
     "Split": {"window": 2},
-    "Auto": {"tolerance": 0.1},
+    "Auto": {"tolerance": DEFAULT_TOLERANCE},
 }
 """Arguments of estimators that are named without any, as in `--estimator truncated`."""
 
