@@ -14,7 +14,8 @@ from metagrad.choosing import Auto, Chooser, Decision
 from metagrad.choosing.auto import wanted
 from metagrad.estimators.base import Estimator
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
-from metagrad.inner.learners import Learner, Loss, Metrics, PartOfModel, Proximal, WholeModel
+from metagrad.inner.learner import Learner, Loss, Metrics
+from metagrad.inner.learners import PartOfModel, Proximal, WholeModel
 from metagrad.inner.loop import InnerLoop, adaptation_curve
 from metagrad.inner.precision import Precision, kernels
 from metagrad.inner.rules import UpdateRule

@@ -12,7 +12,7 @@ from metagrad.batching.execution import Eager, Execution, OfTask
 from metagrad.estimators.base import Cost, Estimator
 from metagrad.inner.derivatives import Derivatives
 from metagrad.inner.episode import TaskEpisode
-from metagrad.inner.learners import Metrics
+from metagrad.inner.learner import Metrics
 from metagrad.inner.loop import InnerLoop
 from metagrad.inner.trajectory import Slots
 from metagrad.tasks.prepared import Tasks

@@ -6,7 +6,8 @@ from typing import Any
 
 from metagrad.choosing.auto import DEFAULT_TOLERANCE
 from metagrad.estimators import Binomial
-from metagrad.experiments.config import Experiment, Machine, Optimizer, Testing, Validation
+from metagrad.experiments.config import Experiment
+from metagrad.experiments.groups import Machine, Optimizer, Testing, Validation
 from metagrad.experiments.image_presets import IMAGE_PRESETS
 from metagrad.experiments.problems import OmniglotClassification, SinusoidRegression
 from metagrad.inner.rules import SGD
