@@ -9,7 +9,7 @@ from torch.func import vmap
 from metagrad import checks, tree
 from metagrad.batching.execution import Eager, Execution, OfTask
 from metagrad.tasks.prepared import Tasks, prepare
-from metagrad.tasks.task import Batch, Task
+from metagrad.tasks.task import Task, map_leaves
 from metagrad.tree import Tree
 
 
@@ -92,7 +92,7 @@ def joined(parts: list[Tree], order: list[int]) -> Tree:
 
 
 def _take(tasks: Task, index: int | slice) -> Task:
-    return Task(Batch(*(leaf[index] for leaf in tasks.support)), Batch(*(leaf[index] for leaf in tasks.query)))
+    return map_leaves(lambda leaf: leaf[index], tasks)
 
 
 def branch(result: Tree, name: str) -> Tree:
