@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from metagrad.experiments.axes import unit
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.problems import SinusoidRegression, Sources
 from metagrad.learner import MetaLearner, NonFiniteError
@@ -84,11 +85,7 @@ def _true(task: Task, x: np.ndarray) -> np.ndarray:
 
 
 def _by_steps(axes: Axes, config: Experiment, result: HeldOut, name: str) -> None:
-    regression = isinstance(config.problem, SinusoidRegression)
-    factor, label = {
-        "accuracy": (100.0, "query accuracy (%)"),
-        "loss": (1.0, "query mean squared error" if regression else "query cross-entropy (nats)"),
-    }[name]
+    factor, label = unit(config, name)
     intervals = result.intervals(name)
     means = [factor * entry.mean for entry in intervals]
     half_widths = [factor * entry.half_width for entry in intervals]
