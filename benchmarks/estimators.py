@@ -21,6 +21,7 @@ FAMILIES: dict[str, tuple[str, str, str]] = {
     "Truncated": ("#D55E00", "v", "Truncated, window beside it"),
     "Binomial": ("#0072B2", "o", "Binomial, order beside it"),
     "Binomial paper": ("#56B4E9", "^", 'Binomial, scale="paper"'),
+    "Binomial auto": ("#882255", "*", 'Binomial, center="auto"'),
     "Exact": ("0.4", "", "Exact (error 0)"),
     "Implicit": ("#CC79A7", "P", "Implicit, on the proximal problem"),
 }
@@ -46,6 +47,7 @@ CANDIDATES = (
     *(Candidate(f"Truncated(window={n})", "Truncated", n) for n in SIZES),
     *(Candidate(f"Binomial(order={n})", "Binomial", n) for n in SIZES),
     *(Candidate(f"Binomial(order={n}, scale='paper')", "Binomial paper", n) for n in SIZES),
+    *(Candidate(f"Binomial(order={n}, center='auto')", "Binomial auto", n) for n in SIZES),
     Candidate("Exact()", "Exact"),
     Candidate("Implicit()", "Implicit", proximal=PROXIMAL),
 )

@@ -12,11 +12,12 @@ from benchmarks.workers import LeftOutError, Machine, Worker
 
 EXACT, TRUNCATED = "metagrad Exact", "metagrad Truncated(2)"
 EACH = ", one task at a time"
+RECOMPUTED = f"{EXACT}{EACH}, SquareRoot()"
 CASES: tuple[tuple[str, Contender, dict[str, Any]], ...] = (
     (EXACT, BY_NAME["metagrad"], {"estimator": "Exact()"}),
     (TRUNCATED, BY_NAME["metagrad"], {"estimator": "Truncated(window=2)"}),
     (EXACT + EACH, BY_NAME["metagrad"], {"estimator": "Exact()", "task_chunk": 1}),
-    (TRUNCATED + EACH, BY_NAME["metagrad"], {"estimator": "Truncated(window=2)", "task_chunk": 1}),
+    (RECOMPUTED, BY_NAME["metagrad"], {"estimator": "Exact()", "task_chunk": 1, "trajectory": "SquareRoot"}),
     ("higher", BY_NAME["higher"], {}),
     ("torchopt", BY_NAME["torchopt"], {}),
     ("loop", BY_NAME["loop"], {}),
@@ -26,7 +27,7 @@ STYLES: dict[str, tuple[str, str, str, float]] = {
     EXACT: ("#0072B2", "o", "-", 3.4),
     TRUNCATED: ("#009E73", "D", "-", 1.3),
     EXACT + EACH: ("#0072B2", "o", ":", 3.4),
-    TRUNCATED + EACH: ("#009E73", "D", ":", 1.3),
+    RECOMPUTED: ("#56B4E9", "h", "-", 1.3),
     "higher": ("#D55E00", "v", "-", 3.0),
     "torchopt": ("#CC79A7", "^", "-", 2.0),
     "loop": ("#000000", "s", "--", 1.1),

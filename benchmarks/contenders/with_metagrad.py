@@ -4,9 +4,12 @@ from typing import Any
 
 from benchmarks.contenders.base import Setup
 from benchmarks.contenders.on_torch import OnTorch
-from metagrad import SGD, MetaLearner
+from metagrad import SGD, MetaLearner, SquareRoot
 from metagrad.capture import keep_freed_memory
 from metagrad.experiments.expression import ESTIMATORS, parse
+from metagrad.inner.trajectory import Stored
+
+TRAJECTORIES = {"SquareRoot": SquareRoot}
 
 
 class WithMetagrad(OnTorch):
@@ -17,6 +20,8 @@ class WithMetagrad(OnTorch):
         given: dict[str, Any] = {name: value for name, value in setup.options.items() if value is not None}
         if given.get("capture", "off") != "off":
             keep_freed_memory()  # as the documentation advises for training
+        if "trajectory" in given:
+            given["trajectory"] = TRAJECTORIES[given["trajectory"]]()
         estimator = parse(given.pop("estimator", "Exact()"), ESTIMATORS)
         self.learner = MetaLearner(
             self.model, self.loss, SGD(setup.problem.lr), setup.problem.steps, estimator, **given
@@ -27,8 +32,13 @@ class WithMetagrad(OnTorch):
         self.forget()
         self.learner.backward(self.tasks)
 
-    def trajectory_bytes(self) -> int:
-        """K states and K gradients for each task that runs at once: kept on purpose, and no graph."""
+    def trajectory_bytes(self) -> int | None:
+        """K states and K gradients for each task that runs at once: kept on purpose, and no graph.
+
+        None where they are not all kept: what is kept instead is among all tensors.
+        """
+        if not isinstance(self.learner.loop.trajectory, Stored):
+            return None
         together = min(self.learner.task_chunk or self.problem.tasks, self.problem.tasks)
         size = next(iter(self.parameters.values())).element_size()
         return 2 * self.problem.steps * together * self.problem.parameters * size
