@@ -27,6 +27,12 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(file, format="png", dpi=150)
 
 
+def ruled(axes: Axes) -> None:
+    """Faint lines at the labelled values, behind everything else."""
+    axes.set_axisbelow(True)
+    axes.grid(visible=True, which="major", color="0.92")
+
+
 def adaptation(config: Experiment, learner: MetaLearner, sources: Sources, result: HeldOut) -> Figure:
     """What adaptation does on test tasks: the error or accuracy by inner steps, and example curves of sine waves."""
     if isinstance(config.problem, SinusoidRegression):

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.expression import short
+from metagrad.experiments.figures import ruled
 from metagrad.experiments.problems import SinusoidRegression
 from metagrad.training.watch import UNSAFE
 
@@ -37,8 +38,7 @@ def training(config: Experiment, records: Sequence[Record]) -> Figure:
         _errors(grid[-1], records)
     for axes in grid:
         axes.set_xlabel("meta-steps")
-        axes.set_axisbelow(True)
-        axes.grid(visible=True, which="major", color="0.92")
+        ruled(axes)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize=8)
     figure.suptitle(f"Training with {short(config.estimator)},  K = {config.num_steps}, {config.rule!r}")
