@@ -12,7 +12,7 @@ LAYERS = [
     {"models", "tasks", "estimators", "optim"},
     {"inner"},
     {"batching", "probing"},
-    {"capture", "choosing"},
+    {"capture", "choosing", "adapted", "validity"},
     {"learner"},
     {"training"},
     {"experiments"},

@@ -18,8 +18,9 @@ from metagrad.experiments.presets import BARE, PRESETS, named
 from metagrad.experiments.typed import as_typed
 from metagrad.studies.catalogue import STUDIES
 from metagrad.training.evaluation import paired
+from metagrad.training.json_files import write_json
 from metagrad.training.progress import Reporter
-from metagrad.training.run import Run, write_json
+from metagrad.training.run import Run
 
 
 def run_train(arguments: list[str]) -> int:

@@ -1,23 +1,22 @@
 """What users hold: a module that meta-learns the parameters of their own module."""
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metagrad import checks, models, tree
+from metagrad.adapted import AdaptedModel, adapted_model
 from metagrad.batching import MetaGradient, branch, over_tasks
 from metagrad.capture import Capture, Mode
 from metagrad.choosing import Auto, Chooser, Decision
+from metagrad.choosing.auto import wanted
 from metagrad.estimators.base import Estimator
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
-from metagrad.inner.learners import Learner, Loss, Metrics, PartOfModel, Proximal, WholeModel
-from metagrad.inner.loop import InnerLoop, adaptation_curve, adapted, adapting_steps
+from metagrad.inner.learner import Learner, Loss, Metrics
+from metagrad.inner.learners import PartOfModel, Proximal, WholeModel
+from metagrad.inner.loop import InnerLoop, adaptation_curve
 from metagrad.inner.precision import Precision, kernels
 from metagrad.inner.rules import UpdateRule
 from metagrad.inner.trajectory import Stored, Trajectory
@@ -25,9 +24,9 @@ from metagrad.probing import Probe, TaskProbe, first_tasks
 from metagrad.tasks.prepared import NonFiniteError, Prepared, prepare
 from metagrad.tasks.task import Batch, Task
 from metagrad.tree import Tree
+from metagrad.validity import ClassTargets, ExampleAxes, require_finite
 
-DEFAULT_TOLERANCE = 0.1
-"""Of estimator="auto" where nothing else is said."""
+__all__ = ["AdaptedModel", "Evaluation", "MetaLearner", "NonFiniteError"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class MetaLearner(nn.Module):
     ) -> None:
         super().__init__()
         budget = {"tolerance": tolerance, "rounds": rounds, "memory": memory}
-        wanted = _wanted(estimator, {name: value for name, value in budget.items() if value is not None})
+        policy = wanted(estimator, {name: value for name, value in budget.items() if value is not None})
         if task_chunk is not None:
             checks.integer("task_chunk", task_chunk, least=1)
         if proximal is not None:
@@ -123,15 +122,14 @@ class MetaLearner(nn.Module):
         self.precision: Precision = precision
         self.model = model
         self._loss = loss  # if it is a module, it moves with the rest
-        self.estimator = wanted
-        self.chooser = Chooser(wanted, num_steps) if isinstance(wanted, Auto) else None
+        self.estimator = policy
+        self.chooser = Chooser(policy, num_steps) if isinstance(policy, Auto) else None
         self.task_chunk = task_chunk
         rates = rule.initial_meta(learner.start({"model": {**models.trainable(model)}}))
         self._rate_names = [name for name, _ in tree.items(rates)]
         self.rates = nn.ParameterList([nn.Parameter(rate) for rate in tree.leaves(rates)])
-        # Axes of one example in batched tasks, and classes by kind of input: found when first needed.
-        self._example_axes: int | None = None
-        self._classes: dict[tuple[object, ...], int | None] = {}
+        self._example_axes = ExampleAxes()
+        self._class_targets = ClassTargets(loss)
 
     def learned_rates(self) -> dict[str, Tensor]:
         """What a rule that learns its rates has learned, by parameter name; "" for a single rate."""
@@ -169,7 +167,9 @@ class MetaLearner(nn.Module):
             ValueError: tasks that are empty, out of range or of another kind than the model.
             NonFiniteError: NaN or infinity in the data, a loss or the meta-gradient; names the task.
         """
-        meta = self.meta()
+        return self._mean_over(tasks, self.meta())
+
+    def _mean_over(self, tasks: Task | Iterable[Task], meta: Tree) -> MetaGradient:
         prepared = self._prepare(tasks, meta)
         with kernels(self.precision):
             if self.chooser is None:
@@ -181,7 +181,7 @@ class MetaLearner(nn.Module):
 
     def _meta_gradient(self, estimator: Estimator, meta: Tree, prepared: Prepared) -> MetaGradient:
         result = self.capture.meta_gradient(self.loop, estimator, meta, prepared, self.task_chunk)
-        _require_finite(result)
+        require_finite(result)
         return result
 
     @property
@@ -199,9 +199,10 @@ class MetaLearner(nn.Module):
 
         Nothing is added when an error is raised. Arguments and errors as for `meta_gradient`.
         """
-        result = self.meta_gradient(tasks)
+        meta = self.meta()
+        result = self._mean_over(tasks, meta)
         gradients = dict(tree.items(result.gradient))
-        for path, parameter in tree.items(self.meta()):
+        for path, parameter in tree.items(meta):
             if parameter.requires_grad:  # rates can be frozen like any parameter
                 gradient = gradients[path].to(parameter.dtype)
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
@@ -248,7 +249,7 @@ class MetaLearner(nn.Module):
             measured = over_tasks(curve, meta, self._prepare(tasks, meta), self.task_chunk)
         return Evaluation(cast(Tensor, branch(measured, "loss")), cast(Metrics, branch(measured, "metrics")))
 
-    def adapt(self, support: Batch, num_steps: int | None = None) -> "AdaptedModel":
+    def adapt(self, support: Batch, num_steps: int | None = None) -> AdaptedModel:
         """A module adapted to one task, ready to predict.
 
         Args:
@@ -262,19 +263,9 @@ class MetaLearner(nn.Module):
         meta = self.meta()
         if isinstance(support, Batch):
             support = Batch(*(leaf.unsqueeze(0) if isinstance(leaf, Tensor) else leaf for leaf in support))
-
-        def last(meta: Tree, task: Task) -> Tree:
-            return adapted(self.loop, meta, adapting_steps(self.loop, meta, task, steps))
-
         prepared = self._prepare(Task(support, support), meta, single=True)
         with kernels(self.precision):
-            adapted_values = over_tasks(last, meta, prepared, task_chunk=1)
-        values = {name: value.squeeze(0) for name, value in tree.items(adapted_values)}
-        for name, value in values.items():
-            if not value.isfinite().all():
-                raise NonFiniteError(f"{name} is not finite after {steps} inner steps; try a smaller inner lr", 0)
-        with torch.inference_mode(False):
-            return AdaptedModel(self.model, values)
+            return adapted_model(self.model, self.loop, meta, prepared, steps)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Predictions [N, ...] of the model before adaptation, batch norm by the batch's statistics."""
@@ -290,104 +281,9 @@ class MetaLearner(nn.Module):
         models.check(self.model)
         prepared = prepare(tasks, meta)
         for _, group in prepared.groups:
-            axes = group.support.inputs.ndim - 2
             if isinstance(tasks, Task) and not single:
-                self._example_axes = axes
-            elif self._example_axes not in (None, axes):
-                raise ValueError(
-                    f"one task has inputs [examples, …] without a task axis; examples here have {axes} axes and in "
-                    f"batches of tasks {self._example_axes}"
-                )
-            for part, batch in zip(("support", "query"), group, strict=True):
-                self._check_targets(part, batch)
-        return prepared
-
-    def _check_targets(self, part: str, batch: Batch) -> None:
-        """Refuse classes without a logit: a kernel would read past the end, and a GPU would lose its context."""
-        ignored = _ignored_class(self._loss)
-        if ignored is None or batch.targets.ndim != 2:
-            return
-        if batch.targets.dtype != torch.long:
-            raise ValueError(
-                f"{part} targets are {batch.targets.dtype}, and cross-entropy needs class numbers of torch.long; "
-                "convert them with .long()"
-            )
-        classes = self._number_of_classes(batch)
-        valid = batch.targets[batch.targets != ignored]
-        if classes is None or not valid.numel():
-            return
-        low, high = (int(bound) for bound in valid.aminmax())
-        if low < 0 or high >= classes:
-            raise ValueError(
-                f"{part} targets must lie in 0..{classes - 1}, one for each of the model's {classes} outputs, got "
-                f"{low if low < 0 else high}"
-            )
-
-    def _number_of_classes(self, batch: Batch) -> int | None:
-        kind = (batch.inputs.shape[2:], batch.inputs.dtype, *(p.shape for p in self.model.parameters()))
-        if kind not in self._classes:
-            with torch.no_grad():
-                predictions: object = self(batch.inputs[0])
-            if isinstance(predictions, Tensor) and predictions.ndim == 2:
-                self._classes[kind] = predictions.shape[1]
+                self._example_axes.learn(group)
             else:
-                self._classes[kind] = None
-        return self._classes[kind]
-
-
-class AdaptedModel(nn.Module):
-    """A copy of the user's model with adapted parameters; normalises by the statistics of each batch it is given."""
-
-    def __init__(self, model: nn.Module, adapted: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.model = copy.deepcopy(model)
-        self.model.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            for name, value in adapted.items():
-                self.model.get_parameter(name).copy_(value)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Predictions [N, ...]."""
-        return models.call(self.model, dict(self.model.named_parameters()), inputs)
-
-
-def _wanted(estimator: object, budget: dict[str, Any]) -> Estimator | Auto:
-    if estimator == "auto":
-        return Auto(**budget or {"tolerance": DEFAULT_TOLERANCE})
-    if not isinstance(estimator, Estimator | Auto):
-        raise TypeError(
-            f"estimator must be one such as Exact() or Binomial(order=2), Auto(tolerance=0.1), or 'auto', got "
-            f"{estimator!r}"
-        )
-    if budget:
-        raise ValueError(
-            f"{', '.join(budget)} can only be given with estimator='auto', got {estimator!r}; write "
-            f"Auto({', '.join(f'{name}={value!r}' for name, value in budget.items())}) in its place"
-        )
-    return estimator
-
-
-def _require_finite(result: MetaGradient) -> None:
-    bad = ~result.diagnostics["finite"]
-    if not bad.any():
-        return
-    task = int(bad.nonzero()[0])
-    losses = result.diagnostics["support_loss"][task]
-    where = (~losses.isfinite()).nonzero()
-    if len(where):
-        what = f"the support loss became {losses[where[0]].item()} at inner step {int(where[0])}"
-    elif not result.loss[task].isfinite():
-        what = f"the query loss after adaptation is {result.loss[task].item()}"
-    else:
-        what = "the meta-gradient is not finite although the losses are"
-    raise NonFiniteError(f"task {task} of {len(bad)}: {what}; a smaller inner lr or gradient clipping may help", task)
-
-
-def _ignored_class(loss: object) -> int | None:
-    """The class number that a classification loss leaves out; None for any other loss."""
-    options: dict[str, int] = {}
-    if isinstance(loss, partial):
-        options, loss = loss.keywords, loss.func
-    if loss in (F.cross_entropy, F.nll_loss):
-        return options.get("ignore_index", -100)
-    return loss.ignore_index if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) else None
+                self._example_axes.check(group)
+            self._class_targets.check(group, self)
+        return prepared

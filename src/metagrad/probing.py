@@ -12,7 +12,7 @@ from metagrad.estimators.exact import Exact
 from metagrad.inner.episode import TaskEpisode
 from metagrad.inner.loop import InnerLoop
 from metagrad.tasks.prepared import Prepared
-from metagrad.tasks.task import Batch, Task
+from metagrad.tasks.task import Task, map_leaves
 from metagrad.tree import Tree
 
 
@@ -67,7 +67,7 @@ class TaskProbe:
 def first_tasks(tasks: Prepared, count: int) -> list[Task]:
     """The first `count` tasks, or all if there are fewer, with leaves [N, ...]; groups of equal shapes one by one."""
     alone = (
-        Task(*(Batch(*(leaf[t] for leaf in part)) for part in group))
+        map_leaves(lambda leaf, t=t: leaf[t], group)
         for _, group in tasks.groups
         for t in range(len(group.support.inputs))
     )

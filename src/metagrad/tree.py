@@ -37,10 +37,7 @@ def leaves(tree: Tree) -> list[Tensor]:
 def add(first: Tree, second: Tree) -> Tree:
     """Sum over the union of names."""
     if isinstance(first, dict) and isinstance(second, dict):
-        total = dict(first)
-        for name, branch in second.items():
-            total[name] = add(total[name], branch) if name in total else branch
-        return total
+        return _merged(add, first, second)
     # {} is the zero of any shape, a tensor's included.
     if isinstance(first, dict) and not first:
         return second
@@ -117,10 +114,7 @@ def overlay(base: Tree, part: Tree) -> Tree:
 def union(first: Tree, second: Tree) -> Tree:
     """The leaves that either tree mentions; where both do, those of the first."""
     if isinstance(first, dict) and isinstance(second, dict):
-        merged = dict(first)
-        for name, branch in second.items():
-            merged[name] = union(merged[name], branch) if name in merged else branch
-        return merged
+        return _merged(union, first, second)
     return first
 
 
@@ -128,6 +122,14 @@ def absent(tree: Tree, like: Tree) -> list[str]:
     """Dotted paths of the leaves of `like` that `tree` does not mention."""
     mentioned = {path for path, _ in items(tree)}
     return [path for path, _ in items(like) if path not in mentioned]
+
+
+def _merged(both: Callable[[Tree, Tree], Tree], first: dict[str, Tree], second: dict[str, Tree]) -> Tree:
+    """The branches of either, and `both` of those that have one name."""
+    merged = dict(first)
+    for name, branch in second.items():
+        merged[name] = both(merged[name], branch) if name in merged else branch
+    return merged
 
 
 def _branch(tree: Tree, name: str) -> Tree:

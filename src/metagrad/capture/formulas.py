@@ -101,7 +101,11 @@ def tiled_max_pool2d(inputs: Tensor, kernel: tuple[int, int]) -> Tensor:
     places = torch.arange(high * wide, dtype=winner.dtype, device=winner.device).view(high, 1, wide)
     mask = winner.unsqueeze(-1).unsqueeze(-3) == places
     tiles = inputs.unflatten(-2, (rows, high)).unflatten(-1, (columns, wide))
-    return torch.where(mask, tiles, 0.0).sum((-3, -1))
+    pooled = torch.where(mask, tiles, 0.0).sum((-3, -1))
+    # Where channels are last they stay so: else the compiler lays out the sum with its channels first, and copies them
+    # to the end again for each convolution that reads it.
+    last = inputs.ndim == 4 and inputs.stride(1) == 1
+    return pooled.contiguous(memory_format=torch.channels_last) if last else pooled
 
 
 def _pair(value: int | tuple[int, ...] | list[int]) -> tuple[int, int]:

@@ -1,11 +1,15 @@
 """What is wanted of a meta-gradient, the estimators that may give it, and the rule that picks one by their errors."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from metagrad import checks
 from metagrad.estimators import Binomial, Estimator, Exact, FirstOrder, Split, Truncated
+
+DEFAULT_TOLERANCE = 0.1
+"""Of "auto" where nothing else is said."""
 
 MARGIN = 1.5
 """Factor by which an estimator has to be better than needed to take the place of the one in use."""
@@ -80,6 +84,32 @@ class Auto:
         if self.rounds is not None:
             return cost.rounds <= self.rounds
         return self.memory is not None or cost.products <= num_steps
+
+
+def wanted(estimator: object, budget: Mapping[str, Any]) -> Estimator | Auto:
+    """What is to be used: an estimator or an `Auto` as it is, and for "auto" the `Auto` of `budget`.
+
+    Args:
+        estimator: as the user named it.
+        budget: arguments of `Auto` by name; without any, "auto" has `DEFAULT_TOLERANCE`.
+
+    Raises:
+        TypeError: not an estimator; or as `Auto`.
+        ValueError: a budget for anything but "auto"; or as `Auto`.
+    """
+    if estimator == "auto":
+        return Auto(**budget or {"tolerance": DEFAULT_TOLERANCE})
+    if not isinstance(estimator, Estimator | Auto):
+        raise TypeError(
+            f"estimator must be one such as Exact() or Binomial(order=2), Auto(tolerance=0.1), or 'auto', got "
+            f"{estimator!r}"
+        )
+    if budget:
+        raise ValueError(
+            f"{', '.join(budget)} can only be given with estimator='auto', got {estimator!r}; write "
+            f"Auto({', '.join(f'{name}={value!r}' for name, value in budget.items())}) in its place"
+        )
+    return estimator
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from metagrad.inner.loop import InnerLoop
 from metagrad.memory import LiveTensors
 from metagrad.probing import TaskProbe, first_tasks
 from metagrad.tasks.prepared import Prepared
-from metagrad.tasks.task import Batch, Task
+from metagrad.tasks.task import Task, map_leaves
 from metagrad.tree import Tree
 
 
@@ -27,7 +27,10 @@ def foreseen_bytes(
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as mode:
             shapes = tree.map(mode.from_tensor, tree.detach(meta))
-            groups = [(places, Task(*(_batch(mode, part) for part in group))) for places, group in tasks.groups]
+            groups = [
+                (places, map_leaves(lambda leaf: mode.from_tensor(leaf.detach()), group))
+                for places, group in tasks.groups
+            ]
             with LiveTensors() as whole:
                 meta_gradient(loop, estimator, shapes, Prepared(groups), task_chunk, _OnShapes())
             with LiveTensors() as alone:
@@ -50,7 +53,3 @@ class _OnShapes(Eager):
     def run(self, fn: OfTask, meta: Tree, chunks: list[Task]) -> list[Tree]:
         """Call `fn` on each."""
         return [fn(meta, chunk) for chunk in chunks]
-
-
-def _batch(mode: FakeTensorMode, batch: Batch) -> Batch:
-    return Batch(*(mode.from_tensor(leaf.detach()) for leaf in batch))

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from metagrad import checks, tree
 from metagrad.estimators.base import Adjoint, Chain, Cost, Pullback, Pulled
 from metagrad.estimators.learned_center import pull_about_learned_center
@@ -91,7 +89,7 @@ class Binomial(Pullback):
 
         band: dict[int, Pulled] = {}
         before: Round | None = None
-        damped = torch.zeros(())
+        damped: Tree = {}
         for k in range(steps - 1, max(order, 1) - 2, -1):
             band[k] = chain.direct(k, adjoint)
             adjoint = _blend(band[k].state, {}, center)
@@ -104,9 +102,9 @@ class Binomial(Pullback):
             curved, mixed = chain.window(low, top + 1).curvature_everywhere(directions)
             last = Round.of(low, directions, curved)
             if factor != 1.0:
-                done = last.products[-1] if low > 0 else last.products.sum(dim=0)
-                damped = damped + (1.0 - factor) * done
-            if factor != 1.0:
+                done = tree.pick(last.products, slice(-1, None)) if low > 0 else last.products
+                left_out = tree.map(lambda leaf: (1.0 - factor) * leaf.sum(dim=0), done)
+                damped = tree.add(damped, left_out)
                 curved, mixed = tree.scale(curved, factor), tree.scale(mixed, factor)
 
             adjoint = tree.add(band[top].state, tree.pick(curved, top - low))

@@ -12,32 +12,32 @@ from metagrad.tree import Tree
 
 @dataclass(frozen=True)
 class Round:
-    """One round of products at neighbouring links, link `low` first, as rows [n, d] of the adapted parameters.
+    """One round of products at neighbouring links, link `low` first, stacked: leaves [n, …] of the adapted parameters.
 
     Attributes:
         low: the first link.
         directions: what the links were asked.
-        products: what they answered, H·direction, before any scale.
+        products: what they answered, H·direction, before any scale; of one structure with `directions`.
     """
 
     low: int
-    directions: Tensor
-    products: Tensor
+    directions: Tree
+    products: Tree
 
     @staticmethod
     def of(low: int, directions: Tree, curved: Tree) -> "Round":
         """From stacked trees."""
         assert isinstance(curved, dict)
-        return Round(low, _rows(directions), _rows(tree.fill(curved["adapted"], directions)))
+        return Round(low, directions, tree.fill(curved["adapted"], directions))
 
     def steepness(self, before: "Round | None") -> Tensor:
-        """‖product‖ / ‖direction‖ of each link, [n, 1]; of the change since the round before if it was asked then."""
+        """‖product‖ / ‖direction‖ of each link, [n]; of the change since the round before if it was asked then."""
         directions, products = self.directions, self.products
-        if before is not None:  # its links are one further up
-            directions = torch.cat([directions[:1], directions[1:] - before.directions[:-1]])
-            products = torch.cat([products[:1], products[1:] - before.products[:-1]])
-        size = directions.norm(dim=1, keepdim=True)
-        return torch.where(size > 0, products.norm(dim=1, keepdim=True) / torch.where(size > 0, size, 1.0), 0.0)
+        if before is not None:
+            directions = tree.map(_changed, directions, before.directions)
+            products = tree.map(_changed, products, before.products)
+        size = _norms(directions)
+        return torch.where(size > 0, _norms(products) / torch.where(size > 0, size, 1.0), 0.0)
 
 
 def relative_remainder(
@@ -45,7 +45,7 @@ def relative_remainder(
     before: Round | None,
     asked: dict[int, Pulled],
     final: dict[int, Pulled],
-    damped: Tensor,
+    damped: Tree,
     center: float,
     start: Tree,
 ) -> Tensor:
@@ -64,7 +64,7 @@ def relative_remainder(
         before: the round before; None if there was none.
         asked: links as they were asked in the last round.
         final: links below the top one, pulled at their final adjoints.
-        damped: Σ (1 − c)·H_k·u_k over all links, [d].
+        damped: Σ (1 − c)·H_k·u_k over all links; {} where c is 1.
         center: s.
         start: the estimate.
     """
@@ -72,12 +72,19 @@ def relative_remainder(
     missing = damped
     if final:
         links = [k - last.low for k in final]
-        change = _rows(tree.stack([pulled.gradient for pulled in final.values()])) - last.directions[links]
-        missing = missing + (last.steepness(before)[links] * change).sum(dim=0)
+        steepness = last.steepness(before)
+        change = [
+            tree.scale(tree.subtract(pulled.gradient, tree.pick(last.directions, link)), steepness[link])
+            for link, pulled in zip(links, final.values(), strict=True)
+        ]
         if center != 0.0:
-            moved = [tree.subtract(final[k].state, asked[k].state) for k in final]
-            missing = missing + center * _rows(tree.stack([_adapted(part) for part in moved])).sum(dim=0)
-    return torch.where(size > 0, missing.norm() / torch.where(size > 0, size, 1.0), 0.0)
+            moved = (tree.subtract(_adapted(final[k].state), _adapted(asked[k].state)) for k in final)
+            change += [tree.scale(part, center) for part in moved]
+        for part in change:
+            missing = tree.add(missing, part)
+    if isinstance(missing, dict) and not missing:
+        return torch.zeros_like(size)
+    return torch.where(size > 0, tree.norm(missing) / torch.where(size > 0, size, 1.0), 0.0)
 
 
 def _adapted(state: Tree) -> Tree:
@@ -85,5 +92,11 @@ def _adapted(state: Tree) -> Tree:
     return state["adapted"]
 
 
-def _rows(stacked: Tree) -> Tensor:
-    return torch.cat([leaf.reshape(len(leaf), -1) for leaf in tree.leaves(stacked)], dim=1)
+def _changed(now: Tensor, before: Tensor) -> Tensor:
+    # The links of the round before lie one further up.
+    return torch.cat([now[:1], now[1:] - before[:-1]])
+
+
+def _norms(stacked: Tree) -> Tensor:
+    squares = [leaf.reshape(len(leaf), -1).square().sum(dim=1) for leaf in tree.leaves(stacked)]
+    return torch.stack(squares).sum(dim=0).sqrt()

@@ -32,7 +32,8 @@ from metagrad.memory import peak_bytes
 from metagrad.tasks.task import Task
 from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad.training.progress import Reporter
-from metagrad.training.run import Run, surroundings
+from metagrad.training.run import Run
+from metagrad.training.surroundings import surroundings
 
 
 @dataclass(frozen=True, kw_only=True)

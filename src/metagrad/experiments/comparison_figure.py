@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from metagrad.experiments.axes import grid
 from metagrad.experiments.compare import Row
 from metagrad.experiments.config import Experiment
-from metagrad.experiments.figures import ruled
 from metagrad.experiments.recommendation import frontier
 
 # family, kind → label, colour, marker; colours of Okabe and Ito, and a wine of Tol, told apart by most eyes
@@ -114,4 +114,4 @@ def _panel(axes: Axes, rows: Sequence[Row], cost: Callable[[Row], float]) -> Non
     for row in rows:
         if row.family == "Exact":
             axes.axvline(cost(row), color="0.4", linestyle="--", linewidth=1, label="Exact (error 0)")
-    ruled(axes)
+    grid(axes)

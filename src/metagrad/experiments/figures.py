@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from metagrad.experiments.axes import unit
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.problems import SinusoidRegression, Sources
 from metagrad.learner import MetaLearner, NonFiniteError
@@ -25,12 +26,6 @@ def save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=150)
-
-
-def ruled(axes: Axes) -> None:
-    """Faint lines at the labelled values, behind everything else."""
-    axes.set_axisbelow(True)
-    axes.grid(visible=True, which="major", color="0.92")
 
 
 def adaptation(config: Experiment, learner: MetaLearner, sources: Sources, result: HeldOut) -> Figure:
@@ -90,11 +85,7 @@ def _true(task: Task, x: np.ndarray) -> np.ndarray:
 
 
 def _by_steps(axes: Axes, config: Experiment, result: HeldOut, name: str) -> None:
-    regression = isinstance(config.problem, SinusoidRegression)
-    factor, label = {
-        "accuracy": (100.0, "query accuracy (%)"),
-        "loss": (1.0, "query mean squared error" if regression else "query cross-entropy (nats)"),
-    }[name]
+    factor, label = unit(config, name)
     intervals = result.intervals(name)
     means = [factor * entry.mean for entry in intervals]
     half_widths = [factor * entry.half_width for entry in intervals]

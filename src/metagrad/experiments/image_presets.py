@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from metagrad.estimators import Binomial
-from metagrad.experiments.config import Experiment, Machine, Optimizer, Testing, Validation
+from metagrad.experiments.config import Experiment
+from metagrad.experiments.groups import Machine, Optimizer, Testing, Validation
 from metagrad.experiments.image_problem import Dataset, ImageClassification
 from metagrad.experiments.mnist1d_problem import Mnist1dClassification
 from metagrad.inner.rules import SGD

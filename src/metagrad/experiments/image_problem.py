@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from metagrad import checks
-from metagrad.experiments.problem import Measure, Sources, data_directory
-from metagrad.models import Conv4, accuracy
+from metagrad.experiments.problem import Classification, Sources, data_directory
+from metagrad.models import Conv4
 from metagrad.tasks.cifar import load_cifar_fs, load_fc100
 from metagrad.tasks.folder import load_folder
 from metagrad.tasks.images import ImageEpisodes
@@ -50,7 +49,7 @@ _KINDS: Mapping[str, _Kind] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageClassification:
+class ImageClassification(Classification):
     """N-way K-shot classification of colour images with a four-block convolutional network.
 
     Pixels p in 0…255 enter the network as (p/255 − mean)/std.
@@ -87,14 +86,6 @@ class ImageClassification:
     def model(self) -> nn.Module:
         """Conv4 on colour images of the configured size."""
         return Conv4(self.ways, channels=3, filters=self.filters, size=self.size, pooling=self.pooling)
-
-    def loss(self) -> Measure:
-        """Mean cross-entropy."""
-        return F.cross_entropy
-
-    def metrics(self) -> Mapping[str, Measure]:
-        """The fraction of query images classified correctly."""
-        return {"accuracy": accuracy}
 
     def sources(self, device: torch.device) -> Sources:
         """Episodes from three pools without a common class; images stay on the disk and go to `device` when drawn."""

@@ -1,21 +1,19 @@
 """N-way K-shot classification of MNIST-1D signals, which needs no files."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from metagrad import checks
-from metagrad.experiments.problem import Measure, Sources
-from metagrad.models import MLP, accuracy
+from metagrad.experiments.problem import Classification, Sources
+from metagrad.models import MLP
 from metagrad.tasks.images import ImageEpisodes
 from metagrad.tasks.mnist1d import LENGTH, load_mnist1d
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mnist1dClassification:
+class Mnist1dClassification(Classification):
     """N-way K-shot classification of MNIST-1D signals with an MLP; needs no files.
 
     All ten digits are in meta-training, validation and test, each with its own signals; tasks differ in which digits
@@ -40,14 +38,6 @@ class Mnist1dClassification:
     def model(self) -> nn.Module:
         """A ReLU network from 40 points to one number for each way."""
         return MLP([LENGTH, *self.hidden, self.ways])
-
-    def loss(self) -> Measure:
-        """Mean cross-entropy."""
-        return F.cross_entropy
-
-    def metrics(self) -> Mapping[str, Measure]:
-        """The fraction of query signals classified correctly."""
-        return {"accuracy": accuracy}
 
     def sources(self, device: torch.device) -> Sources:
         """Episodes from three pools of the same digits that share no signal."""

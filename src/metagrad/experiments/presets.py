@@ -4,8 +4,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from metagrad.choosing.auto import DEFAULT_TOLERANCE
 from metagrad.estimators import Binomial
-from metagrad.experiments.config import Experiment, Machine, Optimizer, Testing, Validation
+from metagrad.experiments.config import Experiment
+from metagrad.experiments.groups import Machine, Optimizer, Testing, Validation
 from metagrad.experiments.image_presets import IMAGE_PRESETS
 from metagrad.experiments.problems import OmniglotClassification, SinusoidRegression
 from metagrad.inner.rules import SGD
@@ -15,7 +17,7 @@ BARE: Mapping[str, Mapping[str, Any]] = {
     "Binomial": {"order": 2},
     "Hybrid": {"window": 4, "order": 2},
     "Split": {"window": 2},
-    "Auto": {"tolerance": 0.1},
+    "Auto": {"tolerance": DEFAULT_TOLERANCE},
 }
 """Arguments of estimators that are named without any, as in `--estimator truncated`."""
 

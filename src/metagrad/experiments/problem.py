@@ -1,4 +1,4 @@
-"""What every problem is: tasks, the model that fits them, its loss and its metrics; and where data are looked for."""
+"""What every problem is: tasks, the model that fits them, its loss and its metrics; and what problems share."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metagrad.models import accuracy
 from metagrad.tasks.task import TaskSource
 
 DATA_VARIABLE = "METAGRAD_DATA"
@@ -42,6 +44,18 @@ class Problem(Protocol):
     def sources(self, device: torch.device) -> Sources:
         """Task sources, their data on `device`; ValueError where data are missing or too small."""
         ...
+
+
+class Classification:
+    """The loss and the metrics of every problem of classification."""
+
+    def loss(self) -> Measure:
+        """Mean cross-entropy."""
+        return F.cross_entropy
+
+    def metrics(self) -> Mapping[str, Measure]:
+        """The fraction of query examples classified correctly."""
+        return {"accuracy": accuracy}
 
 
 def data_directory(data: str | None, name: str, expected: str) -> Path:

@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metagrad import checks
 from metagrad.experiments.image_problem import ImageClassification
 from metagrad.experiments.mnist1d_problem import Mnist1dClassification
-from metagrad.experiments.problem import Measure, Problem, Sources, data_directory
-from metagrad.models import MLP, Conv4, accuracy
+from metagrad.experiments.problem import Classification, Measure, Problem, Sources, data_directory
+from metagrad.models import MLP, Conv4
 from metagrad.tasks.images import ImageEpisodes
 from metagrad.tasks.omniglot import load_omniglot
 from metagrad.tasks.pools import MetaSplit
@@ -76,7 +75,7 @@ class SinusoidRegression:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OmniglotClassification:
+class OmniglotClassification(Classification):
     """N-way K-shot classification of Omniglot characters with a four-block convolutional network."""
 
     data: str | None = field(
@@ -107,14 +106,6 @@ class OmniglotClassification:
     def model(self) -> nn.Module:
         """Conv4 on 28×28 grey images."""
         return Conv4(self.ways, channels=1, filters=self.filters, pooling=self.pooling)
-
-    def loss(self) -> Measure:
-        """Mean cross-entropy."""
-        return F.cross_entropy
-
-    def metrics(self) -> Mapping[str, Measure]:
-        """The fraction of query images classified correctly."""
-        return {"accuracy": accuracy}
 
     def sources(self, device: torch.device) -> Sources:
         """Episodes from the three class pools, whose characters do not overlap."""

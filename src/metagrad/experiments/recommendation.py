@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from metagrad.choosing import Auto, Decision, candidates, decide
+from metagrad.choosing.auto import DEFAULT_TOLERANCE
 from metagrad.experiments.compare import Row
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.expression import short
-from metagrad.learner import DEFAULT_TOLERANCE
 
 
 def policy(config: Experiment) -> Auto:

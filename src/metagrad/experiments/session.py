@@ -14,9 +14,11 @@ from metagrad.experiments.config import Experiment, build, build_learner
 from metagrad.experiments.problems import Sources
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.training.evaluation import HeldOut, evaluate, fixed_tasks, moved
+from metagrad.training.json_files import write_json
+from metagrad.training.plan import Plan
 from metagrad.training.progress import Reporter
-from metagrad.training.run import Run, RunWriter, write_json
-from metagrad.training.trainer import Plan, Trainer
+from metagrad.training.run import Run, RunWriter
+from metagrad.training.trainer import Trainer
 
 # Compiling takes about as long as this many meta-steps as written, on the presets.
 CAPTURE_PAYS_FROM = 500

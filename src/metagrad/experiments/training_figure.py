@@ -8,10 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from metagrad.experiments.axes import grid, unit
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.expression import short
-from metagrad.experiments.figures import ruled
-from metagrad.experiments.problems import SinusoidRegression
 from metagrad.training.watch import UNSAFE
 
 TRAIN, VALIDATION, ESTIMATE, PROBE = "#9db8d2", "#2b6ca3", "#e0b48a", "#882255"
@@ -31,14 +30,14 @@ def training(config: Experiment, records: Sequence[Record]) -> Figure:
     shown = _kind(records, "probe") or any("error_estimate" in r for r in _kind(records, "train"))
     panels = len(names) + bool(shown)
     figure = Figure(figsize=(5.0 * max(panels, 1), 3.9), layout="constrained")
-    grid: Sequence[Axes] = list(np.atleast_1d(figure.subplots(1, max(panels, 1))))
-    for axes, name in zip(grid, names, strict=False):
+    row: Sequence[Axes] = list(np.atleast_1d(figure.subplots(1, max(panels, 1))))
+    for axes, name in zip(row, names, strict=False):
         _learned(axes, config, records, name)
     if shown:
-        _errors(grid[-1], records)
-    for axes in grid:
+        _errors(row[-1], records)
+    for axes in row:
         axes.set_xlabel("meta-steps")
-        ruled(axes)
+        grid(axes)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize=8)
     figure.suptitle(f"Training with {short(config.estimator)},  K = {config.num_steps}, {config.rule!r}")
@@ -46,11 +45,7 @@ def training(config: Experiment, records: Sequence[Record]) -> Figure:
 
 
 def _learned(axes: Axes, config: Experiment, records: Sequence[Record], name: str) -> None:
-    regression = isinstance(config.problem, SinusoidRegression)
-    factor, label = {
-        "accuracy": (100.0, "query accuracy (%)"),
-        "loss": (1.0, "query mean squared error" if regression else "query cross-entropy (nats)"),
-    }[name]
+    factor, label = unit(config, name)
     _dots(axes, _points(records, "train", name, factor), TRAIN, VALIDATION, "meta-batch")
     points = _points(records, "validation", name, factor)
     widths = [factor * half for _, half in _points(records, "validation", f"{name}_half_width_95", 1.0)]

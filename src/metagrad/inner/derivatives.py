@@ -13,7 +13,7 @@ from torch.func import grad_and_value, vjp
 
 from metagrad import tree
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
-from metagrad.inner.learners import Learner, Metrics
+from metagrad.inner.learner import Learner, Metrics
 from metagrad.tasks.task import Batch
 from metagrad.tree import Tree
 

@@ -15,7 +15,7 @@ from torch.func import grad, vjp, vmap
 from metagrad import tree
 from metagrad.estimators.base import Pulled
 from metagrad.inner.derivatives import Derivatives, Outer, descend, linearise
-from metagrad.inner.learners import Metrics
+from metagrad.inner.learner import Metrics
 from metagrad.inner.links import Link, Motion, Path
 from metagrad.inner.loop import InnerLoop, adapted, rule_part, steps
 from metagrad.inner.rules import SGD, State

@@ -1,51 +1,16 @@
-"""Learners: which parameters adapt, and with which losses.
-
-The meta-parameters m are a tree with branch "model" (the trainable parameters of the user's module, by dotted name)
-and, where the update rule learns something, branch "rule".
-"""
+"""The learners that there are: all parameters adapt, or some, or with an anchor in the inner loss."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from torch import Tensor, nn
 
 from metagrad import checks, models, tree
+from metagrad.inner.learner import Learner, Loss, Metrics
 from metagrad.inner.precision import Precision, check_model, check_precision, forward_pass
 from metagrad.tasks.task import Batch
 from metagrad.tree import Tree
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-Metrics = dict[str, Tensor]
-
-
-class Learner(Protocol):
-    """The part of a meta-learning problem that knows model and loss; one task at a time, no task axis."""
-
-    def initial(self, meta: Tree) -> Tree:
-        """The part of the meta-parameters that `start` reads."""
-        ...
-
-    def context(self, meta: Tree) -> Tree:
-        """The part of the meta-parameters that the losses read; {} for none.
-
-        `return meta` gives right numbers at a higher price; but then estimators cannot tell that a support loss does
-        not depend on the meta-parameters at all, and give zero in place of an error.
-        """
-        ...
-
-    def start(self, meta: Tree) -> Tree:
-        """Adapted parameters at step 0."""
-        ...
-
-    def support_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> Tensor:
-        """What the inner loop descends: a 0-d tensor."""
-        ...
-
-    def query_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> tuple[Tensor, Metrics]:
-        """What meta-learning descends, after adaptation, and metrics to report (0-d tensors)."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

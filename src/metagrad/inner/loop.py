@@ -10,7 +10,7 @@ from torch import Tensor
 from metagrad import checks
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.derivatives import Derivatives, Direct
-from metagrad.inner.learners import Learner, Metrics
+from metagrad.inner.learner import Learner, Metrics
 from metagrad.inner.rules import State, UpdateRule
 from metagrad.inner.trajectory import Stored, Trajectory
 from metagrad.tasks.task import Task

@@ -8,7 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metagrad.experiments.figures import ruled
+from metagrad.experiments.axes import grid
 from metagrad.memory import peak_bytes
 from metagrad.studies import consumption_findings
 from metagrad.studies.consumption_findings import find, of, time_ratio
@@ -110,9 +110,9 @@ class Consumption(Study[ConsumptionSettings]):
     def figure(self, settings: ConsumptionSettings, records: Sequence[Record]) -> Figure:
         """A row a setup; a panel each for time, memory and utilisation, where that was measured."""
         figure = Figure(figsize=(12.5, 0.8 + 3.6 * len(settings.shots)), layout="constrained")
-        grid = figure.subplots(len(settings.shots), 3, squeeze=False)
+        panels = figure.subplots(len(settings.shots), 3, squeeze=False)
         labels = ("time of a meta-step (ms), median, quartiles", "peak memory (MB)", "utilisation (%)")
-        for row, shots in zip(grid, settings.shots, strict=True):
+        for row, shots in zip(panels, settings.shots, strict=True):
             setup = of(records, shots)
             _draw(row[0], setup, "time", lambda r: [1e3 * part for part in _quartiles(r["seconds"])])
             _draw(row[1], setup, "memory", lambda r: [r["peak_bytes"] / _MB] * 3)
@@ -122,9 +122,9 @@ class Consumption(Study[ConsumptionSettings]):
                 axes.set_xlabel("order or window L")
                 axes.set_ylabel(label)
                 axes.set_ylim(bottom=0)
-                ruled(axes)
+                grid(axes)
             row[2].set_ylim(0, 105)
-        handles, names = grid[0][0].get_legend_handles_labels()
+        handles, names = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False)
         return figure
 

@@ -9,7 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metagrad.experiments.figures import ruled
+from metagrad.experiments.axes import grid
 from metagrad.memory import peak_bytes
 from metagrad.studies.memory_contenders import Workload, meta_gradient, ways
 from metagrad.studies.palette import COLORS, GRAPH, SIDES
@@ -229,4 +229,4 @@ def _draw(axes: Axes, records: Sequence[Record], over: str) -> None:
         line = sorted((r[over], r["peak_bytes"] / _MB) for r in records if r["way"] == name)
         axes.plot(*zip(*line, strict=True), color=color, linestyle=style, marker=marker, markersize=5, label=name)
     axes.set_yscale("log")
-    ruled(axes)
+    grid(axes)

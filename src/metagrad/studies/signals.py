@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from matplotlib.figure import Figure
 
-from metagrad.experiments.figures import ruled
+from metagrad.experiments.axes import grid
 from metagrad.studies.palette import COLORS, SIDES
 from metagrad.studies.signal_runs import Rates, SignalsSettings, experiment
 from metagrad.studies.study import Asked, Bench, Cell, Finding, Listing, Record, Study, only_corrected
@@ -139,7 +139,7 @@ class Signals(Study[SignalsSettings]):
         course.set_xlabel("meta-steps")
         course.set_ylabel("validation accuracy (%), mean of seeds")
         for axes in (final, course):
-            ruled(axes)
+            grid(axes)
         figure.legend(
             *course.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8
         )

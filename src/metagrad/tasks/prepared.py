@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metagrad import tree
-from metagrad.tasks.task import Batch, Task
+from metagrad.tasks.task import Batch, Task, map_leaves
 from metagrad.tree import Tree
 
 
@@ -133,7 +133,4 @@ def _check_finite(groups: list[tuple[list[int], Task]]) -> None:
 def _ordinary(task: Task) -> Task:
     """Inference tensors cannot be saved for a derivative: copy them, and nothing else."""
     with torch.inference_mode(False):
-        return Task(
-            Batch(*(leaf.clone() if leaf.is_inference() else leaf for leaf in task.support)),
-            Batch(*(leaf.clone() if leaf.is_inference() else leaf for leaf in task.query)),
-        )
+        return map_leaves(lambda leaf: leaf.clone() if leaf.is_inference() else leaf, task)

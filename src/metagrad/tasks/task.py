@@ -4,6 +4,7 @@ Axis legend, used everywhere: T tasks, N examples of one task, then the features
 Sources give leaves of shape [T, N, ...]; inside an episode one task has leaves [N, ...].
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -25,6 +26,11 @@ class Task(NamedTuple):
 
     support: Batch
     query: Batch
+
+
+def map_leaves(fn: Callable[[Tensor], Tensor], task: Task) -> Task:
+    """Apply `fn` to the inputs and the targets of the support and of the query set."""
+    return Task(*(Batch(*(fn(leaf) for leaf in part)) for part in task))
 
 
 class TaskSource(Protocol):

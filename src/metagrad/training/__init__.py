@@ -1,9 +1,10 @@
 """Meta-training: the loop, held-out evaluation, and the run directory that survives being killed."""
 
 from metagrad.training.evaluation import HeldOut, Interval, evaluate, fixed_tasks, interval, paired
+from metagrad.training.plan import Plan
 from metagrad.training.progress import Bar, Lines, Reporter, Silent
 from metagrad.training.run import Run, RunWriter
-from metagrad.training.trainer import Diverged, Plan, Trainer
+from metagrad.training.trainer import Diverged, Trainer
 
 __all__ = [
     "Bar",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from metagrad.tasks.task import Batch, Task, TaskSource
+from metagrad.tasks.task import Batch, Task, TaskSource, map_leaves
 
 
 class Interval(NamedTuple):
@@ -147,4 +147,4 @@ def moved(tasks: Task, device: torch.device, dtype: torch.dtype) -> Task:
     def move(leaf: Tensor) -> Tensor:
         return leaf.to(device, dtype) if leaf.is_floating_point() else leaf.to(device)
 
-    return Task(*(Batch(move(part.inputs), move(part.targets)) for part in tasks))
+    return map_leaves(move, tasks)

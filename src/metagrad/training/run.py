@@ -16,23 +16,21 @@ import io
 import json
 import os
 import pickle
-import platform
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-import numpy
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from metagrad import __version__
 from metagrad.training.files import PARTIAL, flush, flush_directory, lock, new_partial_directory, replacing
+from metagrad.training.json_files import finite, read_json, write_json
+from metagrad.training.surroundings import surroundings
 
 FORMAT = 1
 """Version of the directory's layout; a reader refuses any other."""
@@ -240,50 +238,3 @@ class RunWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Replace `path` by `value` as indented JSON, atomically; NaN and infinities become null."""
-    text = json.dumps(finite(value), indent=2, allow_nan=False)
-    with replacing(path) as file:
-        file.write(text.encode() + b"\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; ValueError where it is damaged or something else."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # bad JSON and bad UTF-8 alike
-        raise ValueError(f"{path} is damaged: it is not valid JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} is damaged: it holds a {type(value).__name__} in place of a JSON object")
-    return value
-
-
-def finite(value: Any) -> Any:
-    """The same nest of dicts and lists with None for every float that JSON cannot write."""
-    if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float) and not (-float("inf") < value < float("inf")):
-        return None
-    return value
-
-
-def surroundings() -> dict[str, Any]:
-    """Versions and platform: what numbers depend on beside the configuration; no paths, no host or user names."""
-    return {
-        "versions": {
-            "metagrad": __version__,
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "numpy": numpy.__version__,
-        },
-        "platform": {
-            "system": sys.platform,
-            "machine": platform.machine(),
-            "cores": os.cpu_count(),
-            "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        },
-    }

@@ -3,56 +3,21 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 
-from metagrad import checks
 from metagrad.estimators.base import Pullback
 from metagrad.estimators.exact import Exact
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.tasks.task import Task, TaskSource
 from metagrad.training.evaluation import evaluate, moved
 from metagrad.training.interrupt import deferred_interrupt
+from metagrad.training.plan import Plan
 from metagrad.training.progress import Reporter, Silent
 from metagrad.training.run import RunWriter
 from metagrad.training.watch import ErrorWatch
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How long to train, on how much, and when to look and to save.
-
-    Args:
-        meta_steps: updates of the meta-parameters in all.
-        meta_batch: tasks of one update.
-        validate_every: updates between validations; there is one after the last update in any case.
-        checkpoint_every: updates between checkpoints, which also happen at validations and at the end.
-        clip: largest norm of the mean meta-gradient; None does not clip.
-        evaluation_chunk: validation tasks side by side.
-        probe_every: updates between probes, the first at the first update: the exact meta-gradient of the first task of
-            the meta-batch, and so the true error of the estimator on it; None never. They change no weight.
-    """
-
-    meta_steps: int
-    meta_batch: int
-    validate_every: int
-    checkpoint_every: int
-    clip: float | None
-    evaluation_chunk: int
-    probe_every: int | None = None
-
-    def __post_init__(self) -> None:
-        checks.integer("meta_steps", self.meta_steps, least=0)
-        for name in ("meta_batch", "validate_every", "checkpoint_every", "evaluation_chunk"):
-            checks.integer(name, getattr(self, name), least=1)
-        if self.probe_every is not None:
-            checks.integer("probe_every (None for never)", self.probe_every, least=1)
-        if self.clip is not None:
-            checks.number("clip", self.clip, above=0)
 
 
 class Diverged(ValueError):
@@ -104,8 +69,8 @@ class Trainer:
         self._watch = ErrorWatch()
         self._probed: float | None = None
         self._generator = torch.Generator().manual_seed(seed)
-        first = next(learner.parameters())
-        self._device, self._dtype = first.device, first.dtype
+        self._parameters = list(learner.parameters())
+        self._device, self._dtype = self._parameters[0].device, self._parameters[0].dtype
 
     def train(self, run: RunWriter) -> None:
         """Take the remaining meta-steps, recording each in `run`.
@@ -166,7 +131,8 @@ class Trainer:
         began = time.perf_counter()
         before = self._generator.get_state()
         tasks = moved(self.source.sample(self.plan.meta_batch, self._generator), self._device, self._dtype)
-        self.optimizer.zero_grad()
+        for parameter in self._parameters:
+            parameter.grad = None
         try:
             result = self.learner.backward(tasks)
             norm = self._clip()
@@ -236,13 +202,14 @@ class Trainer:
             self.reporter.warned(f"meta-step {self.step}: {warning}")
 
     def _clip(self) -> float:
-        parameters = [p for p in self.learner.parameters() if p.grad is not None]
-        norm: Tensor = get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if not math.isfinite(norm.item()):
-            raise Diverged(f"the meta-gradient has norm {norm.item()}; try a smaller inner or meta learning rate")
+        # One copy and one sum: a norm for each parameter costs a small network as much as Adam.
+        norm = torch.linalg.vector_norm(torch.cat([p.grad.reshape(-1) for p in self._parameters if p.grad is not None]))
+        length = norm.item()
+        if not math.isfinite(length):
+            raise Diverged(f"the meta-gradient has norm {length}; try a smaller inner or meta learning rate")
         if self.plan.clip is not None:
-            clip_grads_with_norm_(parameters, self.plan.clip, norm)
-        return norm.item()
+            clip_grads_with_norm_(self._parameters, self.plan.clip, norm)
+        return length
 
     def _validate(self, run: RunWriter) -> None:
         try:

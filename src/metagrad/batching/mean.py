@@ -1,25 +1,23 @@
-"""The mean meta-gradient over tasks: side by side, a few at a time, or one by one."""
+"""The mean meta-gradient over tasks."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
-from metagrad import checks, tree
+from metagrad import tree
+from metagrad.batching.chunks import SideBySide, branch, in_chunks, joined
+from metagrad.batching.execution import Eager, Execution, OfTask
 from metagrad.estimators.base import Cost, Estimator
 from metagrad.inner.derivatives import Derivatives
 from metagrad.inner.episode import TaskEpisode
-from metagrad.inner.learners import Metrics
+from metagrad.inner.learner import Metrics
 from metagrad.inner.loop import InnerLoop
 from metagrad.inner.trajectory import Slots
-from metagrad.tasks.prepared import Tasks, prepare
-from metagrad.tasks.task import Batch, Task
+from metagrad.tasks.prepared import Tasks
+from metagrad.tasks.task import Task
 from metagrad.tree import Tree
-
-OfTask = Callable[[Tree, Task], Tree]
 
 
 @dataclass(frozen=True)
@@ -40,45 +38,6 @@ class MetaGradient:
     metrics: Metrics
     cost: Cost
     diagnostics: dict[str, Tensor]
-
-
-class Execution(Protocol):
-    """How a function of tasks that run side by side is evaluated: as written, or traced once and replayed."""
-
-    def derivatives(self, loop: InnerLoop) -> Derivatives:
-        """Those that episodes are to use."""
-        ...
-
-    def run(self, fn: OfTask, meta: Tree, chunks: list[Task]) -> list[Tree]:
-        """`fn(meta, chunk)` for each chunk of tasks [t, N, ...], in order; `fn` is pure."""
-        ...
-
-
-class Eager:
-    """Evaluate as written, one chunk after another."""
-
-    def derivatives(self, loop: InnerLoop) -> Derivatives:
-        """The loop's own."""
-        return loop.derivatives()
-
-    def run(self, fn: OfTask, meta: Tree, chunks: list[Task]) -> list[Tree]:
-        """Call `fn` on each; refuses models that draw random numbers."""
-        return [self._run(fn, meta, chunk) for chunk in chunks]
-
-    def _run(self, fn: OfTask, meta: Tree, chunk: Task) -> Tree:
-        device = chunk.support.inputs.device
-        before = _random_state(device)
-        try:
-            result = fn(meta, chunk)
-        except RuntimeError as error:
-            if "randomness" in str(error):
-                raise ValueError(RANDOM) from error
-            # `vmap` lacks some operations (LSTM kernels, branches on values); a plain loop has no such limits.
-            error.add_note("if `vmap` cannot map this model, run it in a plain loop: task_chunk=1 and link_chunk=1")
-            raise
-        if not all(torch.equal(a, b) for a, b in zip(before, _random_state(device), strict=True)):
-            raise ValueError(RANDOM)
-        return result
 
 
 def meta_gradient(
@@ -118,11 +77,11 @@ def meta_gradient(
     execution = execution or Eager()
     of_task = TaskMetaGradient(loop, estimator, execution.derivatives(loop))
     with torch.inference_mode(False):
-        chunks, order = _over_tasks(SummedGradient(of_task), meta, tasks, task_chunk, execution)
+        chunks, order = in_chunks(SummedGradient(of_task), meta, tasks, task_chunk, execution)
         total: Tree = {}
         for chunk in chunks:
             total = tree.add(total, branch(chunk, "gradient"))
-        measured = _joined([branch(chunk, "measured") for chunk in chunks], order)
+        measured = joined([branch(chunk, "measured") for chunk in chunks], order)
         loss = cast(Tensor, branch(measured, "loss"))
         # In the order of the meta-parameters, whatever the order in which estimators met them.
         mean = tree.map(lambda parameter, leaf: _laid_out(leaf / len(loss), parameter), meta, total)
@@ -160,20 +119,6 @@ class TaskMetaGradient:
 
 
 @dataclass(frozen=True)
-class SideBySide:
-    """A function of one task as one of several, [t, N, ...] in and [t, ...] out: vmapped, or as it is for one task."""
-
-    of_task: OfTask
-
-    def __call__(self, meta: Tree, tasks: Task) -> Tree:
-        """Evaluate at every task."""
-        if len(tasks.support.inputs) == 1:
-            alone = self.of_task(meta, _take(tasks, 0))
-            return tree.map(lambda leaf: leaf.unsqueeze(0), alone)
-        return vmap(self.of_task, in_dims=(None, 0))(meta, tasks)
-
-
-@dataclass(frozen=True)
 class SummedGradient:
     """As `SideBySide`, with branch "gradient" summed over the tasks."""
 
@@ -184,70 +129,6 @@ class SummedGradient:
         each = SideBySide(self.of_task)(meta, tasks)
         total = tree.map(lambda leaf: leaf.sum(dim=0), branch(each, "gradient"))
         return {"gradient": total, "measured": branch(each, "measured")}
-
-
-def over_tasks(fn: OfTask, meta: Tree, tasks: Tasks, task_chunk: int | None) -> Tree:
-    """Apply a function of (meta-parameters, one task) to every task.
-
-    Args:
-        fn: pure; its result is a tree.
-        meta: the meta-parameters.
-        tasks: as for `meta_gradient`.
-        task_chunk: as for `meta_gradient`.
-
-    Returns:
-        The results stacked along a task axis in the order of `tasks`.
-
-    Raises:
-        ValueError: as `meta_gradient`.
-        TypeError: as `meta_gradient`.
-    """
-    with torch.inference_mode(False):
-        return _joined(*_over_tasks(SideBySide(fn), meta, tasks, task_chunk, Eager()))
-
-
-def _over_tasks(
-    fn: OfTask, meta: Tree, tasks: Tasks, task_chunk: int | None, execution: Execution
-) -> tuple[list[Tree], list[int]]:
-    """The result of each chunk, and the positions of their tasks one after another."""
-    if task_chunk is not None:
-        checks.integer("task_chunk", task_chunk, least=1)
-    chunks: list[Task] = []
-    order: list[int] = []
-    for positions, group in prepare(tasks, meta).groups:
-        count = len(positions)
-        size = count if task_chunk is None else min(task_chunk, count)
-        chunks += [group if size == count else _take(group, slice(t, t + size)) for t in range(0, count, size)]
-        order += positions
-    # Without gradient mode the outermost products build no graph of themselves; `torch.func` is indifferent to it.
-    with torch.no_grad():
-        return execution.run(fn, tree.detach(meta), chunks), order
-
-
-def _joined(parts: list[Tree], order: list[int]) -> Tree:
-    """Chunks one after another, in the order in which the tasks were given."""
-    joined = parts[0]
-    for part in parts[1:]:
-        joined = tree.join(joined, part)
-    if order == sorted(order):
-        return joined
-    back = torch.tensor(order).argsort()
-    return tree.map(lambda leaf: leaf[back.to(leaf.device)], joined)
-
-
-def _random_state(device: torch.device) -> list[Tensor]:
-    states = [torch.random.get_rng_state()]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device))
-    elif device.type == "mps":
-        states.append(torch.mps.get_rng_state())
-    return states
-
-
-RANDOM = (
-    "the model draws random numbers, so it is not the same function each time it is evaluated along one trajectory; "
-    "switch the randomness off (dropout with p = 0 or model.eval())"
-)
 
 
 def _require_every_leaf(gradient: Tree, meta: Tree, estimator: Estimator) -> None:
@@ -266,12 +147,3 @@ def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
     if gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter, requires_grad=False).copy_(gradient)
-
-
-def _take(tasks: Task, index: int | slice) -> Task:
-    return Task(Batch(*(leaf[index] for leaf in tasks.support)), Batch(*(leaf[index] for leaf in tasks.query)))
-
-
-def branch(result: Tree, name: str) -> Tree:
-    """One branch of a tree that is known to be a dict."""
-    return cast(dict[str, Tree], result)[name]

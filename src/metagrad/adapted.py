@@ -1,0 +1,56 @@
+"""A model after adaptation to one task: the inner loop run once, and its last parameters in a copy of the module."""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from metagrad import models, tree
+from metagrad.batching import over_tasks
+from metagrad.inner.loop import InnerLoop, adapted, adapting_steps
+from metagrad.tasks.prepared import NonFiniteError, Prepared
+from metagrad.tasks.task import Task
+from metagrad.tree import Tree
+
+
+class AdaptedModel(nn.Module):
+    """A copy of the user's model with adapted parameters; normalises by the statistics of each batch it is given."""
+
+    def __init__(self, model: nn.Module, adapted: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model)
+        self.model.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, value in adapted.items():
+                self.model.get_parameter(name).copy_(value)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Predictions [N, ...]."""
+        return models.call(self.model, dict(self.model.named_parameters()), inputs)
+
+
+def adapted_model(model: nn.Module, loop: InnerLoop, meta: Tree, task: Prepared, num_steps: int) -> AdaptedModel:
+    """A copy of `model` with the parameters φ_S that `loop` adapts to the support set of `task`.
+
+    Args:
+        model: the module that `loop` adapts.
+        loop: learner and rule.
+        meta: the meta-parameters.
+        task: one task, with a task axis of length 1; its query set is not read.
+        num_steps: S; 0 gives the start.
+
+    Raises:
+        NonFiniteError: an adapted parameter is not finite.
+    """
+
+    def last(meta: Tree, task: Task) -> Tree:
+        return adapted(loop, meta, adapting_steps(loop, meta, task, num_steps))
+
+    adapted_values = over_tasks(last, meta, task, task_chunk=1)
+    values = {name: value.squeeze(0) for name, value in tree.items(adapted_values)}
+    for name, value in values.items():
+        if not value.isfinite().all():
+            raise NonFiniteError(f"{name} is not finite after {num_steps} inner steps; try a smaller inner lr", 0)
+    with torch.inference_mode(False):
+        return AdaptedModel(model, values)

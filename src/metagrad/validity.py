@@ -1,0 +1,130 @@
+"""What a learner refuses: a forgotten task axis, classes without an output, meta-gradients that are not finite."""
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metagrad.batching import MetaGradient
+from metagrad.tasks.prepared import NonFiniteError
+from metagrad.tasks.task import Batch, Task
+
+
+class ExampleAxes:
+    """The axes of one example, learned from batches of tasks, and required of tasks that come one by one.
+
+    A list of tasks that were left their task axis looks like valid tasks with other examples: only batches tell.
+    """
+
+    def __init__(self) -> None:
+        self._known: int | None = None
+
+    def learn(self, tasks: Task) -> None:
+        """Take them from a batch of tasks [T, N, ...]."""
+        self._known = _axes(tasks)
+
+    def check(self, tasks: Task) -> None:
+        """Refuse single tasks, joined to [T, N, ...], whose examples differ from those of batches.
+
+        Raises:
+            ValueError: they do.
+        """
+        if self._known not in (None, _axes(tasks)):
+            raise ValueError(
+                f"one task has inputs [examples, …] without a task axis; examples here have {_axes(tasks)} axes and in "
+                f"batches of tasks {self._known}"
+            )
+
+
+def _axes(tasks: Task) -> int:
+    return tasks.support.inputs.ndim - 2
+
+
+class ClassTargets:
+    """Holds the targets of a classification loss against the outputs of the model; any other loss it lets pass.
+
+    How many outputs there are is found by one forward pass for each kind of input, when first needed.
+
+    Args:
+        loss: (predictions, targets) → 0-d tensor.
+    """
+
+    def __init__(self, loss: object) -> None:
+        self._loss = loss
+        self._outputs: dict[tuple[object, ...], int | None] = {}
+
+    def check(self, tasks: Task, predictor: nn.Module) -> None:
+        """Refuse classes without a logit: a kernel would read past the end, and a GPU would lose its context.
+
+        Args:
+            tasks: leaves [T, N, ...].
+            predictor: inputs [N, ...] → predictions [N, ...].
+
+        Raises:
+            ValueError: class numbers of another type than torch.long, or out of range.
+        """
+        for part, batch in zip(("support", "query"), tasks, strict=True):
+            self._check(part, batch, predictor)
+
+    def _check(self, part: str, batch: Batch, predictor: nn.Module) -> None:
+        ignored = _ignored_class(self._loss)
+        if ignored is None or batch.targets.ndim != 2:
+            return
+        if batch.targets.dtype != torch.long:
+            raise ValueError(
+                f"{part} targets are {batch.targets.dtype}, and cross-entropy needs class numbers of torch.long; "
+                "convert them with .long()"
+            )
+        classes = self._number_of_classes(batch, predictor)
+        valid = batch.targets[batch.targets != ignored]
+        if classes is None or not valid.numel():
+            return
+        low, high = (int(bound) for bound in valid.aminmax())
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"{part} targets must lie in 0..{classes - 1}, one for each of the model's {classes} outputs, got "
+                f"{low if low < 0 else high}"
+            )
+
+    def _number_of_classes(self, batch: Batch, predictor: nn.Module) -> int | None:
+        kind = (batch.inputs.shape[2:], batch.inputs.dtype, *(p.shape for p in predictor.parameters()))
+        if kind not in self._outputs:
+            with torch.no_grad():
+                predictions: object = predictor(batch.inputs[0])
+            if isinstance(predictions, Tensor) and predictions.ndim == 2:
+                self._outputs[kind] = predictions.shape[1]
+            else:
+                self._outputs[kind] = None
+        return self._outputs[kind]
+
+
+def _ignored_class(loss: object) -> int | None:
+    """The class number that a classification loss leaves out; None for any other loss."""
+    options: dict[str, int] = {}
+    if isinstance(loss, partial):
+        options, loss = loss.keywords, loss.func
+    if loss in (F.cross_entropy, F.nll_loss):
+        return options.get("ignore_index", -100)
+    return loss.ignore_index if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) else None
+
+
+def require_finite(result: MetaGradient) -> None:
+    """Refuse a meta-gradient with NaN or infinity, by the first task that has some and where it arose.
+
+    Raises:
+        NonFiniteError: a loss or the meta-gradient of a task is not finite.
+    """
+    bad = ~result.diagnostics["finite"]
+    if not bad.any():
+        return
+    task = int(bad.nonzero()[0])
+    losses = result.diagnostics["support_loss"][task]
+    where = (~losses.isfinite()).nonzero()
+    if len(where):
+        what = f"the support loss became {losses[where[0]].item()} at inner step {int(where[0])}"
+    elif not result.loss[task].isfinite():
+        what = f"the query loss after adaptation is {result.loss[task].item()}"
+    else:
+        what = "the meta-gradient is not finite although the losses are"
+    raise NonFiniteError(f"task {task} of {len(bad)}: {what}; a smaller inner lr or gradient clipping may help", task)
