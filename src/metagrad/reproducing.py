@@ -55,7 +55,6 @@ def run_reproduce(arguments: list[str]) -> int:
     suffix = "-as-published" if asked.as_published else ""
     path = terminal.given_path(options.out) or terminal.RUNS / f"{study.name}-{asked.scale}{suffix}"
     console = terminal.console()
-    terminal.say(console, f"measuring in {path}")
     watcher = (
         CellBars(console) if console.is_terminal else nullcontext(CellLines(console, terminal.SECONDS_BETWEEN_LINES))
     )

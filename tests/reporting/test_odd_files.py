@@ -171,11 +171,17 @@ def test_a_study_that_is_measured_or_unfinished(runs, report):
     study = runs / "bounds"
     for name in ("result.json", "figure.png"):
         (study / name).unlink()
+    records = (study / "records.jsonl").read_text().splitlines(keepends=True)
+    of_first = [line for line in records if json.loads(line)["cell"] == json.loads(records[0])["cell"]]
+    (study / "records.jsonl").write_text("".join(of_first))
     page = Page(report(runs)[1])
-    assert "Measuring stopped after 3 cells. It goes on with metagrad reproduce fig2" in page.text
+    assert "Measuring stopped after 1 of 3 cells. It goes on with metagrad reproduce fig2" in page.text
     with (study / "lock").open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert "measuring now" in Page(report(runs)[1]).text
+        assert "measuring here at this moment: 1 of 3 cells so far." in Page(report(runs)[1]).text
+    for unknown in ("many", True, None):
+        change(study / "study.json", "cells", to=unknown)
+        assert "Measuring stopped after 1 cells." in Page(report(runs)[1]).text
 
 
 def test_nothing_to_report_is_one_sentence(tmp_path, report):

@@ -49,6 +49,7 @@ def test_the_manifest_says_what_was_measured_and_with_what(path):
     assert manifest["scale"] == "small"
     assert manifest["as_published"] is False
     assert manifest["settings"] == {"cells": 3, "rows": 2, "offsets": [0.5]}
+    assert manifest["cells"] == 3
     assert manifest["command"] == "metagrad reproduce counting"
     assert set(manifest["versions"]) == {"metagrad", "python", "torch", "numpy"}
 

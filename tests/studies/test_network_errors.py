@@ -233,6 +233,7 @@ def test_findings_on_records_that_are_not_as_claimed(settings):
 
 @pytest.mark.slow
 @pytest.mark.study
-def test_the_small_size_comes_to_its_end(tmp_path):
+def test_the_small_size_holds_the_rule_and_refutes_what_it_limits(tmp_path):
     findings = carry_out(STUDY, SMALL, tmp_path / "s", "metagrad reproduce error-vs-order", Quiet())
-    assert len(findings) == 5
+    # Training steepens these networks until plain orders overshoot, and no order has fewer operations than Exact.
+    assert [finding.held for finding in findings] == [False, False, True, True, False]

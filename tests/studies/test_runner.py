@@ -1,18 +1,21 @@
 """Studies carried out: complete cells stay, missing ones are measured, whatever came in between."""
 
 import csv
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from metagrad import cli
-from metagrad.studies.progress import Quiet
+from metagrad.studies.progress import CellBars, CellLines, Quiet
 from metagrad.studies.runner import carry_out
 from metagrad.studies.study import Listing
 from studies.counting import FULL, SMALL, Counting
@@ -178,11 +181,22 @@ class Watching(Quiet):
         super().__init__()
         self.seen = []
 
-    def planned(self, done, cells):
+    def planned(self, path, done, cells):
         self.seen.append(("planned", done, cells))
 
     def began(self, key):
         self.seen.append(key)
+
+
+@pytest.mark.parametrize("watcher", [CellBars, lambda console: nullcontext(CellLines(console, 30.0))])
+def test_nothing_is_shown_before_the_plan(watcher):
+    shown = io.StringIO()
+    with watcher(Console(file=shown, force_terminal=True)) as watching:
+        assert shown.getvalue() == ""
+        watching.planned(Path("runs/[some]"), 1, 3)
+        assert shown.getvalue().splitlines()[0].endswith("measuring in runs/[some]")
+        watching.ended("cell=1", 0.1)
+    assert "2/3" in shown.getvalue()
 
 
 # The command line
@@ -208,7 +222,7 @@ def test_bad_arguments_give_one_sentence_and_status_2(capsys, tmp_path, monkeypa
     status = cli.main(["reproduce", *arguments])
     captured = capsys.readouterr()
     assert status == 2
-    assert not captured.out.count("claim")
+    assert captured.out == ""
     assert captured.err.startswith("metagrad reproduce: error: ")
     assert captured.err.count("\n") == 1
     assert told in captured.err
@@ -218,13 +232,16 @@ def test_bad_arguments_give_one_sentence_and_status_2(capsys, tmp_path, monkeypa
 def test_a_foreign_directory_gives_one_sentence_too(capsys, tmp_path):
     (tmp_path / "thesis").mkdir()
     assert cli.main(["reproduce", "fig2", "--out", str(tmp_path / "thesis")]) == 2
-    assert "exists and is no study" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "exists and is no study" in captured.err
+    assert captured.out == ""  # "measuring in" comes when nothing refuses any more
 
 
 def test_the_command_writes_where_it_says_and_tells_what_held(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["reproduce", "fig2"]) == 0
     out = capsys.readouterr().out
+    assert out.splitlines()[0] == "measuring in runs/fig2-small"
     assert out.count("claim: ") == 2
     assert out.count("held here: yes") == 2
     assert (tmp_path / "runs" / "fig2-small" / "summary.md").is_file()

@@ -149,6 +149,6 @@ def test_one_problem_that_shrinks_is_enough_against_the_claim(settings):
 
 @pytest.mark.slow
 @pytest.mark.study
-def test_the_small_size_comes_to_its_end(tmp_path):
+def test_the_small_size_decides_over_tasks_and_not_along_training(tmp_path):
     findings = carry_out(STUDY, SMALL, tmp_path / "smoothness", "metagrad reproduce smoothness", Quiet())
-    assert len(findings) == 2
+    assert [finding.held for finding in findings] == [None, True]  # a mean gradient hardly changes its length

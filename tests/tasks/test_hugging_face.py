@@ -1,4 +1,4 @@
-"""Hugging Face datasets: a stand-in of the same shape, and the library itself where it is installed."""
+"""Hugging Face datasets: a stand-in of the same shape, and the library itself, which the extra `test` brings."""
 
 import io
 
@@ -133,7 +133,7 @@ def test_what_cannot_be_read_is_named(build, options, error, sentence, cache):
 
 
 def test_a_dataset_of_the_library(cache):
-    datasets = pytest.importorskip("datasets", reason="the Hugging Face library `datasets` is not installed")
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed: pip install 'metagrad[test]'")
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=NAMES)})
     pictures = [Image.fromarray(image) for image in PIXELS]
     made = datasets.Dataset.from_dict({"image": pictures, "label": LABELS}, features=features)

@@ -63,14 +63,15 @@ def study(path: Path, name: str, id: str, notes: Notes) -> Entry:
             words = f"Plot of {title}." + (f" Its numbers are in these tables: {where}." if tables else "")
             pictures.append(picture(path / _FIGURE, f"{title}; {source}", words, command.id))
     records, cells, count = _records(path, name, command.id, notes)
+    progress = _progress(cells, manifest.get("cells"))
     size = shown(manifest.get("scale")) + (", protocol as published" if manifest.get("as_published") is True else "")
     seconds = result.get("seconds")
-    facts = [("Study", kind), ("Source", source), ("Size", size), ("Measured", f"{cells} cells, {count} records")]
+    facts = [("Study", kind), ("Source", source), ("Size", size), ("Measured", f"{progress}, {count} records")]
     if isinstance(seconds, int | float) and not isinstance(seconds, bool):
         facts.append(("Time of measuring", duration(seconds) if seconds >= 1 else "less than 1 s"))
     known = STUDIES.get(kind)
     settings = list(flat(nested(manifest, "settings")))
-    state = _state(path, bool(result), cells, command.text)
+    state = _state(path, bool(result), progress, command.text)
     return Entry(
         kind="study",
         id=id,
@@ -99,12 +100,19 @@ def study(path: Path, name: str, id: str, notes: Notes) -> Entry:
     )
 
 
-def _state(path: Path, finished: bool, cells: int, command: str) -> State:
+def _progress(cells: int, planned: Any) -> str:
+    """How many cells are measured, and of how many where the study says so."""
+    if isinstance(planned, int) and not isinstance(planned, bool) and planned > cells:
+        return f"{cells} of {planned} cells"
+    return f"{cells} cells"
+
+
+def _state(path: Path, finished: bool, progress: str, command: str) -> State:
     if locked(path):
-        return State("measuring now", f"A process is measuring here at this moment: {cells} cells so far.", False)
+        return State("measuring now", f"A process is measuring here at this moment: {progress} so far.", False)
     if not finished:
-        return State("unfinished", f"Measuring stopped after {cells} cells. It goes on with", False, command)
-    return State("complete", f"Measured, all {cells} cells.", True)
+        return State("unfinished", f"Measuring stopped after {progress}. It goes on with", False, command)
+    return State("complete", f"Measured, {progress}.", True)
 
 
 def _counted(verdicts: list[Verdict]) -> str:

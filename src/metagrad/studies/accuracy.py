@@ -14,9 +14,8 @@ from metagrad.studies.accuracy_figure import distances
 from metagrad.studies.accuracy_listings import accuracies, runs
 from metagrad.studies.accuracy_settings import AccuracySettings
 from metagrad.studies.study import Asked, Bench, Cell, Finding, Listing, Record, Scale, Study
-from metagrad.studies.training import test, tested, train
+from metagrad.studies.training import diverges, test, tested
 from metagrad.training.run import Run
-from metagrad.training.trainer import Diverged
 
 
 class AccuracyStudy(Study[AccuracySettings]):
@@ -40,11 +39,7 @@ class AccuracyStudy(Study[AccuracySettings]):
     def measure(self, settings: AccuracySettings, cell: Cell, bench: Bench) -> Sequence[Record]:
         """Train and test; a run that diverges is tested as it last was, and the record says so."""
         config = experiment(settings, cell)
-        try:
-            train(config, bench)
-            diverged = False
-        except Diverged:
-            diverged = True
+        diverged = diverges(config, bench)
         result = test(config, bench)
         metrics = Run(bench.directory / "run").metrics()
         steps = [entry for entry in metrics if entry["kind"] == "train"]

@@ -7,6 +7,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from metagrad.experiments.axes import grid
 from metagrad.studies.logistic import Logistic
 from metagrad.studies.palette import SIDES
 from metagrad.studies.study import Asked, Bench, Cell, Finding, Listing, Record, Study, only_corrected
@@ -101,8 +102,7 @@ class Bias(Study[BiasSettings]):
         for axes in (best, over_nudge):
             axes.set_xscale("log")
             axes.set_yscale("log")
-            axes.grid(visible=True, color="0.92")
-            axes.set_axisbelow(True)
+            grid(axes)
             axes.legend(frameon=False, fontsize=8)
         over_nudge.set_ylim(top=1)
         return figure

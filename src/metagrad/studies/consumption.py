@@ -8,7 +8,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from metagrad.experiments.axes import grid
 from metagrad.memory import peak_bytes
+from metagrad.studies import consumption_findings
+from metagrad.studies.consumption_findings import find, of, time_ratio
 from metagrad.studies.order_contenders import (
     EXACT,
     FIRST,
@@ -107,10 +110,10 @@ class Consumption(Study[ConsumptionSettings]):
     def figure(self, settings: ConsumptionSettings, records: Sequence[Record]) -> Figure:
         """A row a setup; a panel each for time, memory and utilisation, where that was measured."""
         figure = Figure(figsize=(12.5, 0.8 + 3.6 * len(settings.shots)), layout="constrained")
-        grid = figure.subplots(len(settings.shots), 3, squeeze=False)
+        panels = figure.subplots(len(settings.shots), 3, squeeze=False)
         labels = ("time of a meta-step (ms), median, quartiles", "peak memory (MB)", "utilisation (%)")
-        for row, shots in zip(grid, settings.shots, strict=True):
-            setup = _of(records, shots)
+        for row, shots in zip(panels, settings.shots, strict=True):
+            setup = of(records, shots)
             _draw(row[0], setup, "time", lambda r: [1e3 * part for part in _quartiles(r["seconds"])])
             _draw(row[1], setup, "memory", lambda r: [r["peak_bytes"] / _MB] * 3)
             _draw(row[2], setup, "time", lambda r: [] if r["utilisation"] is None else [100 * r["utilisation"]] * 3)
@@ -119,109 +122,33 @@ class Consumption(Study[ConsumptionSettings]):
                 axes.set_xlabel("order or window L")
                 axes.set_ylabel(label)
                 axes.set_ylim(bottom=0)
-                axes.grid(visible=True, color="0.92")
-                axes.set_axisbelow(True)
+                grid(axes)
             row[2].set_ylim(0, 105)
-        handles, names = grid[0][0].get_legend_handles_labels()
+        handles, names = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False)
         return figure
 
     def listings(self, settings: ConsumptionSettings, records: Sequence[Record]) -> Sequence[Listing]:
         """A table a setup, a row a contender."""
-        return [_table(settings, _of(records, shots), shots) for shots in settings.shots]
+        return [_table(settings, of(records, shots), shots) for shots in settings.shots]
 
     def findings(self, settings: ConsumptionSettings, records: Sequence[Record]) -> Sequence[Finding]:
         """Memory, time, the two ends, and utilisation: each has to hold in every setup."""
-        claims = {
-            "Binomial leads to markedly reduced memory over MAML.": _memory,
-            "The time of Binomial is slightly above that of Truncated.": _beside_truncated,
-            f"The time of Binomial matches FOMAML's at L = 0 and MAML's at L = {settings.num_steps}.": _at_the_ends,
-            "Binomial leads to markedly reduced compute consumption (utilisation) over MAML.": _busy,
-        }
-        found: list[Finding] = []
-        for claim, judge in claims.items():
-            judged = [(shots, *judge(settings, _of(records, shots))) for shots in settings.shots]
-            verdicts = [held for _, _, held in judged]
-            held = None if None in verdicts else all(verdicts)
-            found.append(Finding(claim, " ".join(f"{shots}-shot: {text}" for shots, text, _ in judged), held))
-        return found
-
-
-_Judged = tuple[str, bool | None]
-
-
-def _memory(settings: ConsumptionSettings, records: Sequence[Record]) -> _Judged:
-    kept, exact = (_find(records, "memory", name, None)["peak_bytes"] for name in (KEPT, EXACT))
-    peaks = [_find(records, "memory", TOGETHER, order)["peak_bytes"] for order in range(settings.num_steps + 1)]
-    singly = [_find(records, "memory", SINGLY, order)["peak_bytes"] for order in range(1, settings.num_steps)]
-    text = (
-        f"peaks of Binomial at L = 0 to {settings.num_steps} over that of MAML with its graph kept "
-        f"{_texts([peak / kept for peak in peaks])}, one link at a time at most {max(singly) / kept:.2f}; MAML that "
-        f"recomputes has {exact / kept:.2f}; held where at most {settings.markedly:g}."
-    )
-    return text, max(peaks) <= settings.markedly * kept
-
-
-def _beside_truncated(settings: ConsumptionSettings, records: Sequence[Record]) -> _Judged:
-    between = range(1, settings.num_steps)
-    slower = [_ratio(records, (TOGETHER, order), (TRUNCATED, order)) for order in between]
-    singly = [_ratio(records, (SINGLY, order), (TRUNCATED, order)) for order in between]
-    text = (
-        f"ratios at L = 1 to {settings.num_steps - 1} {_texts(slower)}, one link at a time {_texts(singly)}; held "
-        f"where between 1 and {settings.slightly:g}."
-    )
-    return text, all(1 <= ratio <= settings.slightly for ratio in slower)
-
-
-def _at_the_ends(settings: ConsumptionSettings, records: Sequence[Record]) -> _Judged:
-    last = settings.num_steps
-    ends = [_ratio(records, (TOGETHER, 0), (FIRST, None)), _ratio(records, (TOGETHER, last), (KEPT, None))]
-    text = (
-        f"ratios {_texts(ends)} (MAML with its graph kept; {_ratio(records, (TOGETHER, last), (EXACT, None)):.2f} to "
-        f"MAML that recomputes); held where within a factor of {settings.matching:g}."
-    )
-    return text, all(1 / settings.matching <= ratio <= settings.matching for ratio in ends)
-
-
-def _busy(settings: ConsumptionSettings, records: Sequence[Record]) -> _Judged:
-    orders = range(settings.num_steps + 1)
-    shares = [_find(records, "time", TOGETHER, order)["utilisation"] for order in orders]
-    kept = _find(records, "time", KEPT, None)["utilisation"]
-    if kept is None:
-        return "the GPU's utilisation was not measured, for pynvml is not installed.", None
-    text = (
-        f"Binomial's at L = 0 to {settings.num_steps} over MAML's, graph kept, {_texts([s / kept for s in shares])}; "
-    )
-    text += f"held where at most {settings.markedly:g}."
-    return text, all(share <= settings.markedly * kept for share in shares)
+        return consumption_findings.findings(settings, records)
 
 
 def _table(settings: ConsumptionSettings, records: Sequence[Record], shots: int) -> Listing:
     rows: list[tuple[str, ...]] = []
     for timed in (r for r in records if r["what"] == "time"):
         low, middle, high = _quartiles(timed["seconds"])
-        peak = _find(records, "memory", timed["family"], timed["order"])["peak_bytes"]
+        peak = find(records, "memory", timed["family"], timed["order"])["peak_bytes"]
         busy = "–" if timed["utilisation"] is None else f"{100 * timed['utilisation']:.0f}"
         times = f"{1e3 * middle:.0f} ({1e3 * low:.0f} to {1e3 * high:.0f})"
-        ratio = f"{_ratio(records, (timed['family'], timed['order']), (KEPT, None)):.2f}"
+        ratio = f"{time_ratio(records, (timed['family'], timed['order']), (KEPT, None)):.2f}"
         order = "" if timed["order"] is None else str(timed["order"])
         rows.append((timed["family"], order, times, ratio, f"{peak / _MB:.0f}", busy))
     columns = ("", "L", "ms, median (quartiles)", "time / MAML's, graph kept", "peak MB", "utilisation, %")
     return Listing(f"One meta-step on {settings.device}, {shots}-shot", columns, tuple(rows))
-
-
-def _of(records: Sequence[Record], shots: int) -> list[Record]:
-    return [record for record in records if record["shots"] == shots]
-
-
-def _find(records: Sequence[Record], what: str, family: str, order: int | None) -> Record:
-    return next(r for r in records if (r["what"], r["family"], r["order"]) == (what, family, order))
-
-
-def _ratio(records: Sequence[Record], first: tuple[str, int | None], second: tuple[str, int | None]) -> float:
-    """Median over turns of the ratio of two contenders' times within a turn."""
-    above, below = (_find(records, "time", *which)["seconds"] for which in (first, second))
-    return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
@@ -229,10 +156,6 @@ def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
         torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
     )
     return low.item(), middle.item(), high.item()
-
-
-def _texts(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.2f}" for value in values)
 
 
 def _draw(axes: Axes, records: Sequence[Record], what: str, value: Callable[[Record], Sequence[float]]) -> None:
@@ -253,6 +176,6 @@ def _draw(axes: Axes, records: Sequence[Record], what: str, value: Callable[[Rec
             label=family,
         )
     for family, (color, style) in _LEVELS.items():
-        parts = value(_find(records, what, family, None))
+        parts = value(find(records, what, family, None))
         if parts:
             axes.axhline(parts[1], color=color, linestyle=style, linewidth=1.2, label=family)

@@ -1,6 +1,6 @@
 """A study on disk: a directory that can be killed at any moment and continued where it stopped.
 
-study.json      name, size, settings, command, versions
+study.json      name, size, settings, number of cells, command, versions
 records.jsonl   one JSON object a record; a cell whose last record is missing is measured again
 records.csv     the same without nested lists
 cells/KEY/      what a cell keeps, such as a training run
@@ -51,6 +51,7 @@ class StudyDirectory:
             "scale": asked.scale,
             "as_published": asked.as_published,
             "settings": json.loads(json.dumps(asdict(settings))),
+            "cells": len(study.cells(settings)),
             "command": command,
             **surroundings(),
         }

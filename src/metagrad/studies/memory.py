@@ -1,7 +1,7 @@
 """FO-B-MAML: peak memory of one meta-gradient over the number of inner steps and the width of the network."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from metagrad.experiments.axes import grid
 from metagrad.memory import peak_bytes
 from metagrad.studies.memory_contenders import Workload, meta_gradient, ways
 from metagrad.studies.palette import COLORS, GRAPH, SIDES
@@ -140,30 +141,22 @@ class Memory(Study[MemorySettings]):
         """Peaks over steps and over channels, and resident sizes."""
         widest, names = settings.channels[-1], list(ways(settings.workload))
         resident = [r for r in records if r["resident_bytes"] is not None]
+
+        def row(name: str, sizes: Iterable[tuple[int, int]], ratio: float) -> tuple[str, ...]:
+            return name, *(f"{_peak(records, name, *size) / _MB:.1f}" for size in sizes), f"{ratio:.2f}"
+
+        over_steps = [(widest, steps) for steps in settings.steps]
+        over_channels = [(channels, settings.at_steps) for channels in settings.channels]
         tables = [
             Listing(
                 f"Peak memory in MB at {widest} channels",
                 ("", *(f"K = {steps}" for steps in settings.steps), "last / first"),
-                tuple(
-                    (
-                        name,
-                        *(f"{_peak(records, name, widest, steps) / _MB:.1f}" for steps in settings.steps),
-                        f"{_growth(settings, records, name):.2f}",
-                    )
-                    for name in names
-                ),
+                tuple(row(name, over_steps, _growth(settings, records, name)) for name in names),
             ),
             Listing(
                 f"Peak memory in MB at K = {settings.at_steps}",
                 ("", *(f"{channels} channels" for channels in settings.channels), "share of the kept graph"),
-                tuple(
-                    (
-                        name,
-                        *(f"{_peak(records, name, c, settings.at_steps) / _MB:.1f}" for c in settings.channels),
-                        f"{_share(settings, records, name):.2f}",
-                    )
-                    for name in names
-                ),
+                tuple(row(name, over_channels, _share(settings, records, name)) for name in names),
             ),
         ]
         if resident:
@@ -236,5 +229,4 @@ def _draw(axes: Axes, records: Sequence[Record], over: str) -> None:
         line = sorted((r[over], r["peak_bytes"] / _MB) for r in records if r["way"] == name)
         axes.plot(*zip(*line, strict=True), color=color, linestyle=style, marker=marker, markersize=5, label=name)
     axes.set_yscale("log")
-    axes.grid(visible=True, which="major", color="0.92")
-    axes.set_axisbelow(True)
+    grid(axes)

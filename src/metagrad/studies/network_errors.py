@@ -22,7 +22,7 @@ from metagrad.studies import network_figure, network_findings
 from metagrad.studies.network_records import Network, NetworkErrorsSettings, asked
 from metagrad.studies.study import Asked, Bench, Cell, Finding, Listing, Record, Study, only_corrected
 from metagrad.studies.task_errors import curvatures, estimates, relative
-from metagrad.studies.training import sized
+from metagrad.studies.training import sized, train, with_data
 from metagrad.tasks.task import Batch, Task
 from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad.training.run import Run
@@ -193,18 +193,13 @@ def _experiment(network: Network, meta_steps: int, bench: Bench) -> Experiment:
     # Validated once, at the end and on next to nothing: only the last weights are looked at.
     config = sized(config, meta_steps=meta_steps, validation_tasks=1, test_tasks=2, seed=config.seed)
     config = replace(config, validation=replace(config.validation, every=max(meta_steps, 1)))
-    return session.with_data(config, bench.data) if bench.data and hasattr(config.problem, "data") else config
+    return with_data(config, bench)
 
 
 def _trained(config: Experiment, bench: Bench) -> tuple[InnerLoop, Tree]:
     """The inner loop and the weights in float64, after training in the cell's directory or going on with it."""
-    path = bench.directory / "run"
-    session.apply_threads(config)
-    if path.is_dir():
-        session.resume(path, bench.reporter, bench.data if hasattr(config.problem, "data") else None, None)
-    else:
-        session.start(config, path, bench.reporter)
+    train(config, bench)
     precise = replace(config.machine, dtype="float64", precision="float32", capture="off")
     learner = build_learner(replace(config, machine=precise))
-    learner.load_state_dict(Run(path).weights("last"))
+    learner.load_state_dict(Run(bench.directory / "run").weights("last"))
     return learner.loop, learner.meta()

@@ -1,6 +1,7 @@
 """How a study tells people how it is going: two bars in a terminal, lines elsewhere, or nothing."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -16,8 +17,8 @@ class Watcher(Protocol):
     training: Reporter
     """Told about the training inside cells."""
 
-    def planned(self, done: int, cells: int) -> None:
-        """The study starts, or goes on, with `done` of its cells measured."""
+    def planned(self, path: Path, done: int, cells: int) -> None:
+        """The study in `path` starts, or goes on, with `done` of its cells measured; nothing refuses it any more."""
         ...
 
     def began(self, key: str) -> None:
@@ -35,7 +36,7 @@ class Quiet:
     def __init__(self) -> None:
         self.training: Reporter = Silent()
 
-    def planned(self, done: int, cells: int) -> None:
+    def planned(self, path: Path, done: int, cells: int) -> None:
         """Nothing."""
 
     def began(self, key: str) -> None:
@@ -53,9 +54,10 @@ class CellLines:
         self._console = console
         self._done = self._cells = 0
 
-    def planned(self, done: int, cells: int) -> None:
-        """Say how much there is to do."""
+    def planned(self, path: Path, done: int, cells: int) -> None:
+        """Say where, and how much there is already."""
         self._done, self._cells = done, cells
+        self._say(f"measuring in {path}")
         if done:
             self._say(f"{done} of {cells} cells are there already")
 
@@ -72,7 +74,7 @@ class CellLines:
 
 
 class CellBars:
-    """A bar of cells above a bar of the training in them; use it as a context manager."""
+    """A bar of cells above a bar of the training in them, from the plan on; use it as a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -86,8 +88,10 @@ class CellBars:
         self._cells = self._progress.add_task("cells", total=None, latest="")
         self.training: Reporter = _TrainingRow(self._progress)
 
-    def planned(self, done: int, cells: int) -> None:
-        """Show the bar, from where the study stands."""
+    def planned(self, path: Path, done: int, cells: int) -> None:
+        """Say where, and show the bar from where the study stands."""
+        self._progress.console.print(f"measuring in {path}", highlight=False, markup=False, soft_wrap=True)
+        self._progress.start()
         self._progress.reset(self._cells, total=cells, completed=done)
 
     def began(self, key: str) -> None:
@@ -99,7 +103,6 @@ class CellBars:
         self._progress.advance(self._cells)
 
     def __enter__(self) -> Self:
-        self._progress.start()
         return self
 
     def __exit__(

@@ -27,7 +27,7 @@ def carry_out(
         asked: at which size, on which data.
         path: made if it is not there.
         command: what reproduces this, for the text.
-        watcher: told about cells, and with one job about the training in them.
+        watcher: told about cells once nothing is refused any more, and with one job about the training in them.
         jobs: processes that measure cells at the same time.
 
     Raises:
@@ -42,7 +42,7 @@ def carry_out(
     with StudyDirectory.open(path, study, asked, settings, command) as directory:
         records = directory.records()
         todo = [cell for cell in cells if cell.key not in records]
-        watcher.planned(len(cells) - len(todo), len(cells))
+        watcher.planned(path, len(cells) - len(todo), len(cells))
         for cell, fresh, seconds in measured(study, settings, todo, directory.cell, asked.data, watcher, jobs):
             directory.add(cell.key, [{**cell.values, **record, "cell_seconds": seconds} for record in fresh])
             watcher.ended(cell.key, seconds)

@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from matplotlib.figure import Figure
 
+from metagrad.experiments.axes import grid
 from metagrad.studies.palette import COLORS, SIDES
 from metagrad.studies.signal_runs import Rates, SignalsSettings, experiment
 from metagrad.studies.study import Asked, Bench, Cell, Finding, Listing, Record, Study, only_corrected
-from metagrad.studies.training import pooled, pooled_difference, test, tested, train
+from metagrad.studies.training import diverges, pooled, pooled_difference, test, tested
 from metagrad.training.evaluation import Interval
 from metagrad.training.run import Run
-from metagrad.training.trainer import Diverged
 
 _COLORS = {
     "MAML": COLORS["Exact"],
@@ -89,11 +89,7 @@ class Signals(Study[SignalsSettings]):
         """Train, validate on the way, test the best weights."""
         config = experiment(settings, cell.values["method"], cell.values["outer"], cell.values["seed"])
         bench = replace(bench, data=None)
-        try:
-            train(config, bench)
-            diverged = False
-        except Diverged:
-            diverged = True
+        diverged = diverges(config, bench)
         result = test(config, bench)
         validations = [r for r in Run(bench.directory / "run").metrics() if r["kind"] == "validation"]
         return [
@@ -143,8 +139,7 @@ class Signals(Study[SignalsSettings]):
         course.set_xlabel("meta-steps")
         course.set_ylabel("validation accuracy (%), mean of seeds")
         for axes in (final, course):
-            axes.grid(visible=True, color="0.92")
-            axes.set_axisbelow(True)
+            grid(axes)
         figure.legend(
             *course.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8
         )

@@ -1,8 +1,7 @@
 """Training inside a study: one experiment a cell, trained or continued, tested on tasks that all cells share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from torch import float64, tensor
@@ -13,18 +12,7 @@ from metagrad.studies.intervals import over_seeds_and_tasks
 from metagrad.studies.study import Bench, Record
 from metagrad.training.evaluation import HeldOut, Interval, interval
 from metagrad.training.run import Run
-
-
-def train_and_test(config: Experiment, bench: Bench) -> HeldOut:
-    """Train in the cell's directory, or go on where a run there stopped, and test the best weights.
-
-    Tasks of equal `test.seed` and problem are the same in every cell, so that their values can be paired.
-
-    Raises:
-        ValueError: missing data, or training that diverged (`Diverged`).
-    """
-    train(config, bench)
-    return test(config, bench)
+from metagrad.training.trainer import Diverged
 
 
 def train(config: Experiment, bench: Bench) -> None:
@@ -42,8 +30,20 @@ def train(config: Experiment, bench: Bench) -> None:
         session.start(config, path, bench.reporter)
 
 
+def diverges(config: Experiment, bench: Bench) -> bool:
+    """Train as `train` does, and say whether that diverged: a result too, for the best weights before can be tested."""
+    try:
+        train(config, bench)
+    except Diverged:
+        return True
+    return False
+
+
 def test(config: Experiment, bench: Bench) -> HeldOut:
-    """Test the best weights of the run in the cell's directory; the run keeps the result."""
+    """Test the best weights of the run in the cell's directory; the run keeps the result.
+
+    Tasks of equal `test.seed` and problem are the same in every cell, so that their values can be paired.
+    """
     config, run = with_data(config, bench), Run(bench.directory / "run")
     which = session.best_available(run)
     result = session.measure(config, *session.trained(config, run, which))
@@ -63,11 +63,6 @@ def tested(result: HeldOut, name: str, steps: int) -> dict[str, Any]:
     column = result.values[name][:, steps]
     entry = interval(column)
     return {name: entry.mean, f"{name}_half_width_95": entry.half_width, f"{name}_tasks": column.tolist()}
-
-
-def losses(path: Path) -> Sequence[Mapping[str, Any]]:
-    """The records of every meta-step of the run in a cell's directory: step, loss, accuracy, seconds."""
-    return [record for record in Run(path / "run").metrics() if record["kind"] == "train"]
 
 
 def pooled(records: Sequence[Record], name: str) -> Interval:
