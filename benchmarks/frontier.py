@@ -69,7 +69,7 @@ def frontier(
             ["", "", "products", "rounds", "error", "quartiles"],
             [_told(row) for row in rows if row["meta_steps"] == stage],
         )
-    drawn = draw(path.with_suffix(".png"), rows, title=f"{name}, K = {steps}, {tasks} tasks")
+    drawn = draw(path.with_suffix(".png"), rows, steps, title=f"{name}, K = {steps}, {tasks} tasks")
     say(f"wrote {path} and {drawn}")
 
 

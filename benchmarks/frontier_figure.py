@@ -19,15 +19,20 @@ LOOKS: Mapping[str, tuple[str, str, str]] = {
     "Split, exact early": ("#000000", "s", ":"),
     "groups": ("#009E73", "d", "-"),
     "Chebyshev weights": ("#E69F00", "P", "-"),
-    "kept from other tasks, auto": ("#F0E442", "h", "-"),
+    "kept from other tasks, auto": ("#0072B2", "h", ":"),
+    "kept from other tasks, groups": ("#009E73", "h", ":"),
     "first link deflated, auto": ("#CC79A7", "X", "-"),
     "center of each link, in hindsight": ("#CC79A7", "*", "--"),
     "weights of the orders, in hindsight": ("#E69F00", "*", "--"),
 }
 
 
-def draw(path: Path, rows: Sequence[Mapping[str, Any]], *, title: str) -> Path:
-    """Write the figure; of sizes with equal cost the best one counts."""
+ROUNDING = 1e-12
+"""Errors below this are exact."""
+
+
+def draw(path: Path, rows: Sequence[Mapping[str, Any]], steps: int, *, title: str) -> Path:
+    """Write the figure; of each family what is better than everything cheaper, above rounding."""
     at = list(dict.fromkeys(row["meta_steps"] for row in rows))
     figure = Figure(figsize=(11.0, 0.9 + 3.3 * len(at)), layout="constrained")
     panels = figure.subplots(len(at), 2, squeeze=False, sharey="row")
@@ -35,6 +40,7 @@ def draw(path: Path, rows: Sequence[Mapping[str, Any]], *, title: str) -> Path:
         here = [row for row in rows if row["meta_steps"] == stage]
         for axes, cost, words in ((left, "rounds", "rounds of products, one after another"), (right, "products", "")):
             _panel(axes, here, cost)
+            axes.axvline(steps, color="0.4", linestyle="--", linewidth=1.0, label="Exact (error 0)")
             axes.set_xlabel(words or "products")
             axes.set_title(f"{title}: after {stage} meta-steps", fontsize=9, loc="left")
         left.set_ylabel("relative error of one task's\nmeta-gradient (median)")
@@ -49,10 +55,9 @@ def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], cost: str) -> None:
     axes.set_yscale("log")
     for family, (colour, marker, style) in LOOKS.items():
         best: dict[int, float] = {}
-        for row in rows:
-            if row["family"] == family:
-                best[row[cost]] = min(row["error"], best.get(row[cost], float("inf")))
-        xs = sorted(best)
+        for row in sorted((row for row in rows if row["family"] == family), key=lambda row: (row[cost], row["error"])):
+            if ROUNDING < row["error"] < min(best.values(), default=float("inf")):
+                best.setdefault(row[cost], row["error"])
         look = {"color": colour, "marker": marker, "linestyle": style, "markersize": 5, "linewidth": 1.1}
-        axes.plot(xs, [best[x] for x in xs], label=family, alpha=0.9, **look)
+        axes.plot(list(best), list(best.values()), label=family, alpha=0.9, **look)
     axes.xaxis.get_major_locator().set_params(integer=True)

@@ -130,10 +130,13 @@ def compared(case: Case) -> list[Found]:
     ]
     results += [found(*entry) for entry in _deflated(case)]
     for whose, models in (("other tasks", case.others), ("the same task", case.same)):
+        moved = Moved(case.chain, models)
         for order in range(1, len(case.chain)):
             for ending, estimator in (("", Binomial(order)), (", auto", Binomial(order, center="auto"))):
-                estimate, cost = _pulled(estimator, Moved(case.chain, models), case.cotangent)
+                estimate, cost = _pulled(estimator, moved, case.cotangent)
                 results.append(found(f"kept from {whose}{ending}", f"L = {order}", estimate, cost))
+        for label, estimator in grouped(len(case.chain)):
+            results.append(found(f"kept from {whose}, groups", label, *_pulled(estimator, moved, case.cotangent)))
     return [*results, *_fixed(case)] if len(case.chain) <= FEW_STEPS else results
 
 
