@@ -89,11 +89,8 @@ def completed(directions: Tensor, products: Tensor) -> LowRank:
 
     Zᵀ M⁺ Z with an orthonormal basis Q of the directions, Z = Q·H, M = Z·Qᵀ; what is not clearly positive is left out.
     """
-    basis, answers = _spanned(directions, products)
-    values, vectors = torch.linalg.eigh(_symmetric(answers @ basis.T))
-    clear = values > CLEAR * values.abs().amax().clamp_min(torch.finfo(values.dtype).tiny)
-    inverse = torch.where(clear, 1.0 / torch.where(clear, values, 1.0), 0.0)
-    return LowRank(answers, (vectors * inverse) @ vectors.T)
+    basis, answers = basis_and_products(directions, products)
+    return LowRank(answers, positive_inverse(_symmetric(answers @ basis.T)))
 
 
 def mean(models: Sequence[LowRank]) -> LowRank:
@@ -163,11 +160,18 @@ def krylov(chain: Chain, k: int, start: Tree, count: int) -> tuple[Tensor, Tenso
     return torch.stack(directions), torch.stack(products)
 
 
-def _spanned(directions: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
+def basis_and_products(directions: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
     """An orthonormal basis of the directions, and the products of its rows."""
     left, sizes, right = torch.linalg.svd(directions, full_matrices=False)
     kept = sizes > SPANNED * sizes[0]
     return right[kept], (left[:, kept] / sizes[kept]).T @ products
+
+
+def positive_inverse(inner: Tensor) -> Tensor:
+    """M⁺: the inverse where a symmetric matrix is clearly positive, and 0 elsewhere."""
+    values, vectors = torch.linalg.eigh(inner)
+    clear = values > CLEAR * values.abs().amax().clamp_min(torch.finfo(values.dtype).tiny)
+    return (vectors * torch.where(clear, 1.0 / torch.where(clear, values, 1.0), 0.0)) @ vectors.T
 
 
 def _symmetric(matrix: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ LOOKS: Mapping[str, tuple[str, str, str]] = {
     "kept from other tasks, auto": ("#0072B2", "h", ":"),
     "kept from other tasks, groups": ("#009E73", "h", ":"),
     "first link deflated, auto": ("#CC79A7", "X", "-"),
+    "the first link in every round, auto": ("#8B4513", "<", "-"),
+    "all links in every round, auto": ("#8B4513", ">", "-"),
     "center of each link, in hindsight": ("#CC79A7", "*", "--"),
     "weights of the orders, in hindsight": ("#E69F00", "*", "--"),
 }

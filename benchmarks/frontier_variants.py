@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.frontier_chains import Log, LowRank, Moved, Watched, completed, krylov, mean
+from benchmarks.frontier_plans import all_links, band, carried_out, first_again
 from benchmarks.frontier_terms import (
     Terms,
     chebyshev_weights,
@@ -129,6 +130,7 @@ def compared(case: Case) -> list[Found]:
         found("groups", label, *_pulled(e, case.chain, case.cotangent)) for label, e in grouped(len(case.chain))
     ]
     results += [found(*entry) for entry in _deflated(case)]
+    results += [found(*entry) for entry in _planned(case)]
     for whose, models in (("other tasks", case.others), ("the same task", case.same)):
         moved = Moved(case.chain, models)
         for order in range(1, len(case.chain)):
@@ -181,6 +183,21 @@ def _deflated(case: Case) -> Iterator[tuple[str, str, Tensor, Cost]]:
                 yield f"first link deflated{ending}", label, estimate, beside
                 estimate, cost = _pulled(estimator, Moved(chain, models), case.cotangent)
                 yield f"all links deflated{ending}", label, estimate, cost.plus(Cost(count * steps, count))
+
+
+def _planned(case: Case) -> Iterator[tuple[str, str, Tensor, Cost]]:
+    """Links asked more often than `Binomial` does, in as many rounds."""
+    steps = len(case.chain)
+    plans = (
+        ("the band", band),
+        ("the first link in every round", first_again),
+        ("all links in every round", all_links),
+    )
+    for family, plan in plans:
+        for order in range(1, steps):
+            log = Log()
+            estimate = carried_out(Watched(case.chain, log), case.cotangent, plan(steps, order))
+            yield f"{family}, auto", f"L = {order}", estimate, Cost(log.products, order)
 
 
 def _fixed(case: Case) -> Iterator[Found]:

@@ -13,6 +13,7 @@ if str(ROOT) not in sys.path:
 
 from benchmarks import cli  # noqa: E402 -- not a package that is installed
 from benchmarks.frontier_chains import Log, Moved, Watched, completed, krylov, mean  # noqa: E402
+from benchmarks.frontier_plans import all_links, band, carried_out, first_again  # noqa: E402
 from benchmarks.frontier_terms import (  # noqa: E402
     Terms,
     chebyshev_weights,
@@ -72,6 +73,23 @@ def test_groups_cover_the_loop_and_those_of_one_are_exact():
         assert sum(map(int, label.split(" + "))) == 10
         assert estimator.cost(10).products == 10
         assert estimator.cost(10).rounds == len(label.split(" + "))
+
+
+def test_plans_ask_what_binomial_asks_and_more():
+    chain, u = MatrixChain.random(5), cotangent()
+    exact = flatten(Exact().pull(chain, u).start)
+    for order in (1, 2, 4):
+        cost = Binomial(order).cost(5)
+        assert (sum(map(len, band(5, order))), len(band(5, order))) == (cost.products, cost.rounds)
+        assert len(first_again(5, order)[-1]) == len(band(5, order)[-1])
+        errors = []
+        for plan in (band, all_links):
+            counted = MatrixChain.random(5)
+            estimate = carried_out(counted, u, plan(5, order))
+            assert counted.counter["products"] == sum(map(len, plan(5, order)))
+            errors.append((estimate - exact).norm())
+        assert errors[1] <= errors[0] * (1 + 1e-9)
+    torch.testing.assert_close(carried_out(chain, u, all_links(5, 5)), exact)
 
 
 def test_krylov_directions_are_orthonormal_and_end_in_the_whole_curvature():

@@ -57,19 +57,19 @@ def _near_best(settings: ErrorGridSettings, grid: Grid) -> Finding:
     return Finding(
         f'The error with center "auto" is at most {bars.of_best:g} times the best of plain, scale "paper" and '
         f"Truncated of the same L in {bars.nearly_all:.0%} of the grid.",
-        f"In {share:.1%} of {len(ratios)} cells and orders; below the best in "
+        f"In {share:.1%} of {len(ratios)} cells and orders; no worse than the best in "
         f"{sum(ratio <= 1 for ratio in ratios.values()) / len(ratios):.1%}." + (f" Worst: {told}." if worst else ""),
         share >= bars.nearly_all,
     )
 
 
-def estimates_within(settings: ErrorGridSettings, grid: Grid, family: str) -> tuple[int, int]:
-    """Of one family at every place and order: how many estimates of the error are near it, and how many there are."""
+def estimates_within(settings: ErrorGridSettings, grid: Grid, family: str, below: float = math.inf) -> tuple[int, int]:
+    """Of one family, where its error is above rounding and `below`: how many estimates are near it, and of how many."""
     ratios = [
         entry.own_over_measured
         for here in grid.entries.values()
         for (name, _), entry in here.items()
-        if name == family and entry.error > settings.bars.rounding
+        if name == family and settings.bars.rounding < entry.error < below
     ]
     near = sum(1 / settings.bars.within <= ratio <= settings.bars.within for ratio in ratios)
     return near, len(ratios)
@@ -78,7 +78,9 @@ def estimates_within(settings: ErrorGridSettings, grid: Grid, family: str) -> tu
 def _estimates(settings: ErrorGridSettings, grid: Grid) -> Finding:
     bars = settings.bars
     counted = {family: estimates_within(settings, grid, family) for family in BINOMIALS}
-    near, total = (sum(pair[i] for pair in counted.values()) for i in (0, 1))
+    near, total = map(sum, zip(*counted.values(), strict=True))
+    useful = (estimates_within(settings, grid, family, below=1.0) for family in BINOMIALS)
+    near_useful, total_useful = map(sum, zip(*useful, strict=True))
     told = ", ".join(f"{FAMILIES[family]} {n / most:.0%} of {most}" for family, (n, most) in counted.items() if most)
     claim = (
         f"The estimate of its own error that Binomial reports is within a factor of {bars.within:g} of the error in "
@@ -88,7 +90,8 @@ def _estimates(settings: ErrorGridSettings, grid: Grid) -> Finding:
         return Finding(claim, "No cell of the grid has an error above rounding.", None)
     return Finding(
         claim,
-        f"Median over tasks of the ratio, L = 1 … K − 1: in {near / total:.1%} of {total} cells and orders ({told}).",
+        f"Median over tasks of the ratio, L = 1 … K − 1: in {near / total:.1%} of {total} cells and orders ({told}); "
+        f"where the error is below 1, in {near_useful} of {total_useful}.",
         near / total >= bars.nearly_all,
     )
 
