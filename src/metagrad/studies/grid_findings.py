@@ -63,13 +63,13 @@ def _near_best(settings: ErrorGridSettings, grid: Grid) -> Finding:
     )
 
 
-def estimates_within(settings: ErrorGridSettings, grid: Grid, family: str, below: float = math.inf) -> tuple[int, int]:
-    """Of one family, where its error is above rounding and `below`: how many estimates are near it, and of how many."""
+def estimates_within(settings: ErrorGridSettings, grid: Grid, family: str, most: float = math.inf) -> tuple[int, int]:
+    """Of one family, where its error is above rounding, at `most`: how many estimates are near it, and of how many."""
     ratios = [
         entry.own_over_measured
         for here in grid.entries.values()
         for (name, _), entry in here.items()
-        if name == family and settings.bars.rounding < entry.error < below
+        if name == family and settings.bars.rounding < entry.error <= most
     ]
     near = sum(1 / settings.bars.within <= ratio <= settings.bars.within for ratio in ratios)
     return near, len(ratios)
@@ -79,7 +79,7 @@ def _estimates(settings: ErrorGridSettings, grid: Grid) -> Finding:
     bars = settings.bars
     counted = {family: estimates_within(settings, grid, family) for family in BINOMIALS}
     near, total = map(sum, zip(*counted.values(), strict=True))
-    useful = (estimates_within(settings, grid, family, below=1.0) for family in BINOMIALS)
+    useful = (estimates_within(settings, grid, family, most=1.0) for family in BINOMIALS)
     near_useful, total_useful = map(sum, zip(*useful, strict=True))
     told = ", ".join(f"{FAMILIES[family]} {n / most:.0%} of {most}" for family, (n, most) in counted.items() if most)
     claim = (
@@ -91,7 +91,7 @@ def _estimates(settings: ErrorGridSettings, grid: Grid) -> Finding:
     return Finding(
         claim,
         f"Median over tasks of the ratio, L = 1 … K − 1: in {near / total:.1%} of {total} cells and orders ({told}); "
-        f"where the error is below 1, in {near_useful} of {total_useful}.",
+        f"where the error is at most 1, in {near_useful} of {total_useful}.",
         near / total >= bars.nearly_all,
     )
 
