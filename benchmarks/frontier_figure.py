@@ -60,6 +60,8 @@ def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], cost: str) -> None:
         for row in sorted((row for row in rows if row["family"] == family), key=lambda row: (row[cost], row["error"])):
             if ROUNDING < row["error"] < min(best.values(), default=float("inf")):
                 best.setdefault(row[cost], row["error"])
+        if not best:  # more steps than a family is looked at for
+            continue
         look = {"color": colour, "marker": marker, "linestyle": style, "markersize": 5, "linewidth": 1.1}
         axes.plot(list(best), list(best.values()), label=family, alpha=0.9, **look)
     axes.xaxis.get_major_locator().set_params(integer=True)
