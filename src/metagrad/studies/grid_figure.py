@@ -58,8 +58,9 @@ def _map(axes: Axes, network: GridNetwork, ratios: dict[tuple[Place, int], float
     for (place, order), ratio in ratios.items():
         at = down.index((place.num_steps, order)), across.index((place.alpha, place.meta_steps))
         values[at] = math.log2(min(max(ratio, 2.0**-20), 2.0**20))
-        axes.text(at[1], at[0], f"{ratio:.2g}", ha="center", va="center", fontsize=7)
-    image = axes.imshow(values, cmap="RdBu_r", norm=TwoSlopeNorm(0.0, -_REACH, _REACH), aspect="auto", alpha=0.75)
+        ink = "1" if abs(values[at]) > _REACH / 2 else "0"
+        axes.text(at[1], at[0], f"{ratio:.2g}", ha="center", va="center", fontsize=7, color=ink)
+    image = axes.imshow(values, cmap="RdBu_r", norm=TwoSlopeNorm(0.0, -_REACH, _REACH), aspect="auto")
     axes.set_xticks(range(len(across)), [str(stage) for _, stage in across], fontsize=8)
     axes.set_yticks(range(len(down)), [f"K = {steps}, L = {order}" for steps, order in down], fontsize=8)
     for i in range(1, len(network.alphas)):
