@@ -9,6 +9,7 @@ from metagrad.studies.bias import Bias
 from metagrad.studies.bounds import Bounds
 from metagrad.studies.consumption import Consumption
 from metagrad.studies.curves import Curves
+from metagrad.studies.error_grid import ErrorGrid
 from metagrad.studies.memory import Memory
 from metagrad.studies.network_errors import NetworkErrors
 from metagrad.studies.order_errors import OrderErrors
@@ -34,5 +35,6 @@ STUDIES: Mapping[str, Study[Any]] = {
         Signals(),
         Smoothness(),
         NetworkErrors(),
+        ErrorGrid(),
     )
 }

@@ -1,7 +1,6 @@
 """Real networks, before and during training: error, curvature, operations and memory of every estimator by order."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
 
@@ -12,20 +11,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from metagrad.batching import meta_gradient
 from metagrad.capture import Mode
 from metagrad.estimators import Estimator, Exact
-from metagrad.experiments import session
-from metagrad.experiments.config import Experiment, build_learner
 from metagrad.experiments.expression import short
-from metagrad.experiments.presets import PRESETS
 from metagrad.inner.loop import InnerLoop
 from metagrad.memory import peak_bytes
 from metagrad.studies import network_figure, network_findings
 from metagrad.studies.network_records import Network, NetworkErrorsSettings, asked
+from metagrad.studies.network_runs import at_stage, present, require, trained, with_exact
 from metagrad.studies.study import Asked, Bench, Cell, Finding, Listing, Record, Study, only_corrected
 from metagrad.studies.task_errors import curvatures, estimates, relative
-from metagrad.studies.training import sized, train, with_data
 from metagrad.tasks.task import Batch, Task
 from metagrad.training.evaluation import fixed_tasks, joined, moved
-from metagrad.training.run import Run
 from metagrad.tree import Tree
 
 
@@ -66,10 +61,10 @@ class NetworkErrors(Study[NetworkErrorsSettings]):
             found = [
                 replace(_network(name, capture, stages=stages, tasks=tasks), tasks_at_once=1, lanczos_iterations=20)
                 for name in wanted
-                if _present(name, asked.data)
+                if present(name, asked.data)
             ]
             if not found:
-                session.with_data(PRESETS[wanted[0]](), asked.data).problem.sources(torch.device("cpu"))  # says why not
+                require(wanted[0], asked.data)  # says why not
             networks += found
         return NetworkErrorsSettings(
             networks=tuple(networks), task_seed=5000, lanczos_seed=6000, gentle=2.0, steep=3.0, least_tasks=10
@@ -86,8 +81,8 @@ class NetworkErrors(Study[NetworkErrorsSettings]):
     def measure(self, settings: NetworkErrorsSettings, cell: Cell, bench: Bench) -> Sequence[Record]:
         """A record for each estimator, then one for each inner step."""
         network = next(n for n in settings.networks if n.name == cell.values["network"])
-        config = _experiment(network, cell.values["meta_steps"], bench)
-        loop, meta = _trained(config, bench)
+        config = at_stage(network.experiment, cell.values["meta_steps"], bench)
+        loop, meta = trained(config, bench)
         device = config.machine.torch_device()
         source = config.problem.sources(device).train
         tasks = moved(joined(fixed_tasks(source, network.tasks, settings.task_seed)), device, torch.float64)
@@ -169,37 +164,4 @@ def _peak(loop: InnerLoop, estimator: Estimator, meta: Tree, task: Task) -> int:
 
 
 def _network(name: str, capture: Mode, *, stages: tuple[int, ...], tasks: int) -> Network:
-    """A preset as it is, but for the length of training: that is the stage's."""
-    config = PRESETS[name]()
-    config = replace(
-        config,
-        estimator=Exact(),
-        optimizer=replace(config.optimizer, schedule="constant"),
-        machine=replace(config.machine, capture=capture),
-        probe_every=None,  # of Exact there is nothing to probe
-    )
-    return Network(name, config.to_json(), stages, tasks, tasks_at_once=20, lanczos_iterations=25)
-
-
-def _present(name: str, data: str) -> bool:
-    with suppress(ValueError):
-        session.with_data(PRESETS[name](), data).problem.sources(torch.device("cpu"))
-        return True
-    return False
-
-
-def _experiment(network: Network, meta_steps: int, bench: Bench) -> Experiment:
-    config = Experiment.from_json(network.experiment)
-    # Validated once, at the end and on next to nothing: only the last weights are looked at.
-    config = sized(config, meta_steps=meta_steps, validation_tasks=1, test_tasks=2, seed=config.seed)
-    config = replace(config, validation=replace(config.validation, every=max(meta_steps, 1)))
-    return with_data(config, bench)
-
-
-def _trained(config: Experiment, bench: Bench) -> tuple[InnerLoop, Tree]:
-    """The inner loop and the weights in float64, after training in the cell's directory or going on with it."""
-    train(config, bench)
-    precise = replace(config.machine, dtype="float64", precision="float32", capture="off")
-    learner = build_learner(replace(config, machine=precise))
-    learner.load_state_dict(Run(bench.directory / "run").weights("last"))
-    return learner.loop, learner.meta()
+    return Network(name, with_exact(name, capture).to_json(), stages, tasks, tasks_at_once=20, lanczos_iterations=25)

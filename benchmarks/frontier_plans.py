@@ -1,0 +1,77 @@
+"""Which links are asked in which round, when each is asked at the best present estimate of the adjoint that reaches it.
+
+`Binomial(L, center="auto")` asks links L − r … K − r in round r, so that the first link has one product only. Where
+rounds are what costs, links can be asked again, beside the others.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from benchmarks.frontier_chains import basis_and_products, positive_inverse
+from metagrad import tree
+from metagrad.estimators.base import Chain
+from metagrad.estimators.learned_center import REST
+from metagrad.studies.spectra import flat, shaped
+from metagrad.tree import Tree
+
+Plan = Sequence[range]
+"""Links asked in each round."""
+
+
+def band(steps: int, order: int) -> Plan:
+    """As `Binomial`: L rounds of K − L + 1 links."""
+    return [range(order - r, steps - r + 1) for r in range(1, order + 1)]
+
+
+def all_links(steps: int, order: int) -> Plan:
+    """Every link whose last direction is not its final one yet: K, then K − 1, …"""
+    return [range(steps - r + 1) for r in range(1, order + 1)]
+
+
+def first_again(steps: int, order: int) -> list[list[int]]:
+    """As `Binomial`, and the first link in every round."""
+    return [sorted({0, *links}) for links in band(steps, order)]
+
+
+def carried_out(chain: Chain, cotangent: Tree, plan: Sequence[Sequence[int]]) -> Tensor:
+    """The flat cotangent on the first state, pulled through models of the links that learn from each round.
+
+    A model is exact on what a link was asked, completed beyond it as in `learned_center`, with `REST` of the mean
+    curvature met so far elsewhere.
+    """
+    pairs: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    for links in plan:
+        _, directions = _walked(chain, cotangent, pairs)
+        for k in links:
+            curved, _ = chain.curvature(k, directions[k])
+            pairs.setdefault(k, []).append((flat(directions[k]), flat(curved)))
+    return flat(_walked(chain, cotangent, pairs)[0])
+
+
+def _walked(
+    chain: Chain, cotangent: Tree, pairs: dict[int, list[tuple[Tensor, Tensor]]]
+) -> tuple[Tree, dict[int, Tree]]:
+    directions: dict[int, Tree] = {}
+    every = [pair for asked in pairs.values() for pair in asked]
+    bend, size = (sum(float(d @ other) for d, other in part) for part in (every, [(d, d) for d, _ in every]))
+    rest = REST * max(bend / size, 0.0) if size else 0.0
+    for k in reversed(range(len(chain))):
+        pulled = chain.direct(k, cotangent)
+        directions[k] = pulled.gradient
+        row = flat(pulled.gradient)
+        asked = pairs.get(k)
+        modelled = rest * row if asked is None else _product(row, asked, rest)
+        cotangent = tree.add(pulled.state, {"adapted": shaped(modelled, pulled.gradient)})
+    return cotangent, directions
+
+
+def _product(row: Tensor, asked: Sequence[tuple[Tensor, Tensor]], rest: float) -> Tensor:
+    basis, products = basis_and_products(*(torch.stack(side) for side in zip(*asked, strict=True)))
+    inner = products @ basis.T
+    inner = (inner + inner.T) / 2
+    beyond = products - inner @ basis
+    along, across = basis @ row, beyond @ row
+    on_basis = inner @ along + across - rest * along
+    return rest * row + on_basis @ basis + (along + positive_inverse(inner) @ across) @ beyond

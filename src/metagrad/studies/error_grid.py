@@ -1,0 +1,184 @@
+"""Real networks over step sizes, numbers of steps and stages of training: is center="auto" as good as it should be?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from matplotlib.figure import Figure
+
+from metagrad.capture import Mode
+from metagrad.choosing import Auto, Chooser, candidates
+from metagrad.estimators import Estimator, Exact
+from metagrad.experiments.config import Experiment
+from metagrad.experiments.expression import short
+from metagrad.inner.loop import InnerLoop
+from metagrad.inner.rules import SGD
+from metagrad.studies import grid_figure, grid_findings
+from metagrad.studies.grid_records import Bars, ErrorGridSettings, GridNetwork
+from metagrad.studies.network_records import asked as by_order
+from metagrad.studies.network_runs import at_stage, present, require, trained, with_exact
+from metagrad.studies.study import Asked, Bench, Cell, Finding, Listing, Record, Study, only_corrected
+from metagrad.studies.task_errors import Errors, task_errors
+from metagrad.tasks.prepared import prepare
+from metagrad.tasks.task import Task, TaskSource
+from metagrad.training.evaluation import fixed_tasks, joined, moved
+from metagrad.tree import Tree
+
+_GENERATED = ("sinusoid", "mnist1d-5way-1shot")
+_IMAGES = ("omniglot-5way-1shot", "cifar-fs-5way-1shot")
+_CROSS_ENTROPY = (0.01, 0.1, 0.4)
+_SQUARED = (0.01,)
+
+
+class ErrorGrid(Study[ErrorGridSettings]):
+    """Errors of Truncated, of Binomial plain, with scale "paper" and with center "auto", and of what `Auto` picks."""
+
+    name: ClassVar[str] = "error-grid"
+    title: ClassVar[str] = 'Error of center="auto" against plain, scale "paper" and Truncated, over a grid of networks'
+    source: ClassVar[str] = "ours"
+    side_by_side: ClassVar[bool] = True
+    choices: ClassVar[tuple[str, ...]] = (
+        "Networks and tasks are those of the presets, trained with Exact at the cell's own step size and number of "
+        "inner steps, at a constant meta learning rate.",
+        "Error: ‖estimate − exact‖ / ‖exact‖ of single tasks, in float64 throughout; the exact meta-gradient is "
+        "computed once a task. Tasks are those for validation (of images: other classes), which neither training nor "
+        "the choice of methods has seen.",
+        "Step sizes are 0.01, 0.1 and 0.4 with mean cross-entropy. With squared error the sinusoid has 0.01 alone: at "
+        "0.4 its inner loop overflows.",
+        "`Auto` decides on training tasks, once in each cell, and what it picks is measured on the held-out ones.",
+        "Medians are over all tasks of all seeds. A cell of the findings is a network, step size, K and stage; with an "
+        "order, for what depends on one.",
+    )
+
+    def settings(self, asked: Asked) -> ErrorGridSettings:
+        """The generated data sets, and with `data` Omniglot and CIFAR-FS where they are there.
+
+        Small: one seed, fewer tasks and meta-steps, and Conv4 at K = 5 alone.
+
+        Raises:
+            ValueError: a directory of data without any data set that is asked for.
+        """
+        only_corrected(self, asked)
+        full = asked.scale == "full"
+        names = list(_GENERATED)
+        if asked.data is not None:
+            found = [name for name in _IMAGES if present(name, asked.data)]
+            if not found:
+                require(_IMAGES[0], asked.data)  # says why not
+            names += found
+        return ErrorGridSettings(
+            networks=tuple(_network(name, full) for name in names),
+            seeds=(30, 31, 32) if full else (30,),
+            task_seed=7000,
+            probe_seed=8000,
+            bars=Bars(
+                of_plain=0.5,
+                plain_above=0.02,
+                of_truncated=0.6,
+                of_paper=0.7,
+                of_best=1.1,
+                nearly_all=0.9,
+                within=3.0,
+                tolerance=0.1,
+                rounding=1e-9,
+            ),
+        )
+
+    def cells(self, settings: ErrorGridSettings) -> Sequence[Cell]:
+        """One for each network, step size, number of steps, stage and seed."""
+        return [
+            Cell(
+                f"{network.name}_alpha={alpha:g}_K={steps}_meta-steps={stage}_seed={seed}",
+                {"network": network.name, "alpha": alpha, "num_steps": steps, "meta_steps": stage, "seed": seed},
+            )
+            for network in settings.networks
+            for alpha in network.alphas
+            for steps in network.num_steps
+            for stage in network.stages
+            for seed in settings.seeds
+        ]
+
+    def measure(self, settings: ErrorGridSettings, cell: Cell, bench: Bench) -> Sequence[Record]:
+        """A record for each estimator, and one for what `Auto` chose."""
+        network = next(n for n in settings.networks if n.name == cell.values["network"])
+        steps, seed = cell.values["num_steps"], cell.values["seed"]
+        varied = replace(
+            Experiment.from_json(network.experiment), rule=SGD(cell.values["alpha"]), num_steps=steps, seed=seed
+        )
+        config = at_stage(varied.to_json(), cell.values["meta_steps"], bench)
+        loop, meta = trained(config, bench)
+        device = config.machine.torch_device()
+        sources = config.problem.sources(device)
+
+        def drawn(source: TaskSource, count: int, task_seed: int) -> Task:
+            return moved(joined(fixed_tasks(source, count, task_seed + seed)), device, torch.float64)
+
+        tasks = drawn(sources.validation, network.tasks, settings.task_seed)
+        wanted = Auto(tolerance=settings.bars.tolerance, probes=network.probes)
+        chosen = _decision(wanted, loop, meta, drawn(sources.train, network.probes, settings.probe_seed))
+        estimators = _estimators(steps, wanted)
+        kept = replace(loop, reuse=loop.num_steps)  # every estimator goes back along the same trajectory
+        found = task_errors(kept, [*estimators.values(), chosen], meta, tasks, network.tasks_at_once)
+        *errors, delivered = found
+        rows = [
+            {"kind": "error", "family": family, "order": order, **_row(estimator, steps, error)}
+            for ((family, order), estimator), error in zip(estimators.items(), errors, strict=True)
+        ]
+        return [*rows, {"kind": "auto", "family": "Auto", "order": 0, **_row(chosen, steps, delivered)}]
+
+    def figure(self, settings: ErrorGridSettings, records: Sequence[Record]) -> Figure:
+        """A map a network: error with center "auto" over that of the best of the three others."""
+        return grid_figure.figure(settings, records)
+
+    def listings(self, settings: ErrorGridSettings, records: Sequence[Record]) -> Sequence[Listing]:
+        """Ratios, errors, estimates of errors, and what `Auto` chose."""
+        return grid_figure.listings(settings, records)
+
+    def findings(self, settings: ErrorGridSettings, records: Sequence[Record]) -> Sequence[Finding]:
+        """One for each bar."""
+        return grid_findings.findings(settings, records)
+
+
+def _network(name: str, full: bool) -> GridNetwork:
+    capture: Mode = "auto" if full else "off"  # compiling takes longer than the training of the small size
+    experiment = with_exact(name, capture).to_json()
+    if name in _GENERATED:
+        alphas = _SQUARED if name == "sinusoid" else _CROSS_ENTROPY
+        stages, tasks = ((0, 100, 3000), 40) if full else ((0, 30, 300), 20)
+        return GridNetwork(name, experiment, alphas, (5, 10), stages, tasks, probes=8, tasks_at_once=10)
+    stages, tasks = ((0, 200, 3000), 20) if full else ((0, 20, 60), 6)
+    return GridNetwork(
+        name, experiment, _CROSS_ENTROPY, (5, 10) if full else (5,), stages, tasks, probes=4, tasks_at_once=1
+    )
+
+
+def _estimators(steps: int, auto: Auto) -> Mapping[tuple[str, int], Estimator]:
+    """Every order of every family, and whatever else `Auto` may choose, under the family "Candidate"."""
+    found: dict[tuple[str, int], Estimator] = dict(by_order(steps))
+    others = [
+        one
+        for one in candidates(steps)
+        if auto.allows(one, steps) and one not in found.values() and not isinstance(one, Exact)
+    ]
+    return found | {("Candidate", number): one for number, one in enumerate(others)}
+
+
+def _decision(auto: Auto, loop: InnerLoop, meta: Tree, tasks: Task) -> Estimator:
+    chooser = Chooser(auto, loop.num_steps)
+    return chooser.propose(loop, meta, prepare(tasks, meta), None).estimator
+
+
+def _row(estimator: Estimator, steps: int, found: Errors) -> dict[str, Any]:
+    """Tasks whose exact meta-gradient is not finite have no error and are left out; `left_out` says how many."""
+    known = ~found.measured.isnan()
+    cost = estimator.cost(steps)
+    return {
+        "estimator": short(estimator),
+        "products": cost.products,
+        "rounds": cost.rounds,
+        "error": found.measured[known].median().item() if known.any() else None,
+        "left_out": int((~known).sum()),
+        "errors": found.measured[known].tolist(),
+        "own": None if found.own is None else found.own[known].tolist(),
+    }
