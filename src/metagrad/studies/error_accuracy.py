@@ -35,6 +35,7 @@ class ErrorAccuracy(AccuracyStudy):
         "The share of the gap that a method closes is (method − FirstOrder) / (Exact − FirstOrder). Its verdict comes "
         "from method − FirstOrder − share·(Exact − FirstOrder), paired by seed and task, which has an honest interval "
         "where the ratio has none; without a gap above 0 at 95 % there is no verdict.",
+        "Times of a run are its meta-steps' median times their number; records also have the sum, first call included.",
         "α = 0.1 on Omniglot and CIFAR-FS, where curvature matters; the presets' α on the sinusoid and MNIST-1D. "
         "Verdicts on shares are about Omniglot 20-way 1-shot, and about the last data set where that is missing.",
         "Small size: Omniglot with Conv4 of 8 filters and strides in place of max-pooling, Adam at 1e-2, 200 "

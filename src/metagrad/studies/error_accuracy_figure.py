@@ -60,6 +60,7 @@ def _results(axes: Axes, settings: ErrorAccuracySettings, records: Sequence[Reco
     axes.axhline(exact.mean, color=COLORS["Exact"], linewidth=1.2, label=_EXACT)
     axes.axhspan(exact.mean - exact.half_width, exact.mean + exact.half_width, color=COLORS["Exact"], alpha=0.08, lw=0)
     for name, style in _STYLES.items():
+        path: list[tuple[float, float]] = []
         for method in methods.named(settings.methods, name):
             value = pooled_score(records, data, method)
             error, low, high = pooled_error(records, data, method)
@@ -75,10 +76,12 @@ def _results(axes: Axes, settings: ErrorAccuracySettings, records: Sequence[Reco
                 linestyle="none",
                 label=name,
             )
+            path.append((error, value.mean))
             if method.order:
                 axes.annotate(
                     f"{method.order}", (error, value.mean), (5, 4), textcoords="offset points", fontsize=8, color="0.3"
                 )
+        axes.plot(*zip(*path, strict=True), color=style.color, linewidth=0.7, alpha=0.5)
     axes.set_xscale("log")
     axes.set_xlabel("error of a task's meta-gradient,\ngeometric mean along training")
     axes.set_ylabel(score(data).label)
@@ -129,7 +132,9 @@ def _listing(settings: ErrorAccuracySettings, records: Sequence[Record], data: D
         closed = 100 * share(records, data, (first, exact), method, 1.0).closed if between else 0.0
         row += [f"{closed:.0f} %".replace("-", "−") if between else ""]
         row += ["0" if method == exact else f"{error:.2g} ({low:.2g} to {high:.2g})"]
-        row += [f"{sum(record['training_seconds'] for record in found) / len(found):.0f}"]
+        # Medians: neither compiling nor what else the machine did counts.
+        times = [r["seconds_per_meta_step"] * r["meta_steps"] for r in found if r["seconds_per_meta_step"] is not None]
+        row += [f"{sum(times) / len(times):.1f}" if times else ""]
         rows.append(tuple(row))
     loss = ("loss",) if what.name != "loss" else ()
     title = (
@@ -146,7 +151,7 @@ def _listing(settings: ErrorAccuracySettings, records: Sequence[Record], data: D
             "minus MAML",
             "gap to MAML closed",
             "error along training (95 %)",
-            "training, s a run",
+            "meta-steps, s a run",
         ),
         tuple(rows),
     )
