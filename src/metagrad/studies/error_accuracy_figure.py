@@ -131,7 +131,7 @@ def _listing(settings: ErrorAccuracySettings, records: Sequence[Record], data: D
         between = method not in (first, exact)
         closed = 100 * share(records, data, (first, exact), method, 1.0).closed if between else 0.0
         row += [f"{closed:.0f} %".replace("-", "−") if between else ""]
-        row += ["0" if method == exact else f"{error:.2g} ({low:.2g} to {high:.2g})"]
+        row += ["0" if method == exact else _interval(error, low, high)]
         # Medians: neither compiling nor what else the machine did counts.
         times = [r["seconds_per_meta_step"] * r["meta_steps"] for r in found if r["seconds_per_meta_step"] is not None]
         row += [f"{sum(times) / len(times):.1f}" if times else ""]
@@ -139,7 +139,7 @@ def _listing(settings: ErrorAccuracySettings, records: Sequence[Record], data: D
     loss = ("loss",) if what.name != "loss" else ()
     title = (
         f"{data.title}: {config['meta_steps']} meta-steps of {config['meta_batch']} tasks, K = {config['num_steps']}, "
-        f"{config['rule']}, {len(settings.seeds)} seeds, {config['test']['tasks']} test tasks; ± 95 % over seeds and "
+        f"{config['rule']}, {_seeds(settings)}, {config['test']['tasks']} test tasks; ± 95 % over seeds and "
         "tasks, differences paired, positive where better"
     )
     return Listing(
@@ -155,3 +155,12 @@ def _listing(settings: ErrorAccuracySettings, records: Sequence[Record], data: D
         ),
         tuple(rows),
     )
+
+
+def _interval(middle: float, low: float, high: float) -> str:
+    """One seed has no interval."""
+    return f"{middle:.2g} ({low:.2g} to {high:.2g})" if low <= high else f"{middle:.2g}"
+
+
+def _seeds(settings: ErrorAccuracySettings) -> str:
+    return "1 seed" if len(settings.seeds) == 1 else f"{len(settings.seeds)} seeds"
