@@ -1,5 +1,6 @@
 """Figure and tables of error-and-accuracy."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from metagrad.studies.error_accuracy_records import (
     contrast,
     pooled_error,
     pooled_score,
+    run_error,
     score,
 )
 from metagrad.studies.palette import COLORS, VARIANTS
@@ -36,6 +38,8 @@ _STYLES: Mapping[str, _Style] = {
     "Binomial auto": _Style(VARIANTS["auto"], "*"),
 }
 _EXACT = "MAML"
+_LEGEND_COLUMNS = 3  # under a panel
+_MARGIN = 0.12  # of an axis, on both sides
 _SHOWN = max(BARS)  # the order whose errors along training are drawn: all orders at once cannot be read
 
 
@@ -50,14 +54,19 @@ def figure(settings: ErrorAccuracySettings, records: Sequence[Record]) -> Figure
     handles = {
         label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
+    columns = min(len(handles), _LEGEND_COLUMNS * len(sets))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 
 def _results(axes: Axes, settings: ErrorAccuracySettings, records: Sequence[Record], data: DataSet) -> None:
-    """A point a method with both 95 % intervals; Exact, whose error no logarithm shows, is a line and a band."""
+    """A point a method with both 95 % intervals, small ones its seeds; Exact, whose error is 0, is a line and a band.
+
+    Axes hold every seed, and cut intervals that are wider: those over three seeds would squeeze all else together.
+    """
     exact = pooled_score(records, data, methods.named(settings.methods, _EXACT)[0])
     axes.axhline(exact.mean, color=COLORS["Exact"], linewidth=1.2, label=_EXACT)
+    seeds: list[tuple[float, float]] = []
     axes.axhspan(exact.mean - exact.half_width, exact.mean + exact.half_width, color=COLORS["Exact"], alpha=0.08, lw=0)
     for name, style in _STYLES.items():
         path: list[tuple[float, float]] = []
@@ -77,6 +86,14 @@ def _results(axes: Axes, settings: ErrorAccuracySettings, records: Sequence[Reco
                 label=name,
             )
             path.append((error, value.mean))
+            each = [
+                (run_error(r, method), score(data).of(r).mean().item())
+                for r in of(records, data, method)
+                if run_error(r, method) < math.inf
+            ]
+            at, reached = [run for run, _ in each], [mean for _, mean in each]
+            axes.plot(at, reached, style.marker, color=style.color, markersize=3, alpha=0.5)
+            seeds += each
             if method.order:
                 axes.annotate(
                     f"{method.order}", (error, value.mean), (5, 4), textcoords="offset points", fontsize=8, color="0.3"
@@ -85,8 +102,9 @@ def _results(axes: Axes, settings: ErrorAccuracySettings, records: Sequence[Reco
     axes.set_xscale("log")
     axes.set_xlabel("error of a task's meta-gradient,\ngeometric mean along training")
     axes.set_ylabel(score(data).label)
-    if score(data).sign < 0:
-        axes.invert_yaxis()
+    low, high = _around([value for _, value in seeds] + [exact.mean])
+    axes.set_ylim(*(low, high)[:: score(data).sign])  # up is better
+    axes.set_xlim(*(math.exp(end) for end in _around([math.log(error) for error, _ in seeds if error > 0])))
     axes.set_title(f"{data.title}\n(up is better; the digit is L)", fontsize=10)
     grid(axes)
 
@@ -155,6 +173,12 @@ def _listing(settings: ErrorAccuracySettings, records: Sequence[Record], data: D
         ),
         tuple(rows),
     )
+
+
+def _around(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    margin = _MARGIN * (high - low) or 1.0
+    return low - margin, high + margin
 
 
 def _interval(middle: float, low: float, high: float) -> str:
