@@ -8,11 +8,12 @@ import torch
 from cases import one
 from metagrad.experiments.problems import SinusoidRegression
 from metagrad.studies import sinusoid
+from metagrad.studies.correlation import rank_correlation
 from metagrad.studies.meta_objective import objective, of_each, of_mean
 from metagrad.studies.progress import Quiet
 from metagrad.studies.runner import carry_out
 from metagrad.studies.smoothness import Smoothness
-from metagrad.studies.smoothness_records import fitted, rank_correlation
+from metagrad.studies.smoothness_records import fitted
 from metagrad.studies.spectra import direction, flat
 from oracle import exact_meta_gradient
 from studies.made import SMALL, With

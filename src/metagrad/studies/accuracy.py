@@ -15,6 +15,7 @@ from metagrad.studies.accuracy_listings import accuracies, runs
 from metagrad.studies.accuracy_settings import AccuracySettings
 from metagrad.studies.study import Asked, Bench, Cell, Finding, Listing, Record, Scale, Study
 from metagrad.studies.training import diverges, test, tested
+from metagrad.training.evaluation import HeldOut
 from metagrad.training.run import Run
 
 
@@ -46,19 +47,25 @@ class AccuracyStudy(Study[AccuracySettings]):
         best = [entry["step"] for entry in metrics if entry["kind"] == "validation" and entry["best"]]
         return [
             {
-                **tested(result, "accuracy", config.test.steps),
-                "accuracy_after_training_steps": result.values["accuracy"][:, config.num_steps].mean().item(),
-                "loss": result.values["loss"][:, config.test.steps].mean().item(),
+                **self.scores(result, config),
                 "meta_steps": len(steps),
                 "best_step": best[-1] if best else len(steps),
                 "diverged": diverged,
                 "seconds_per_meta_step": statistics.median(entry["seconds"] for entry in steps) if steps else None,
-                **self.extra(steps),
+                **self.extra(metrics),
             }
         ]
 
-    def extra(self, steps: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """What a study keeps of the records of every meta-step; nothing."""
+    def scores(self, result: HeldOut, config: Experiment) -> Mapping[str, Any]:
+        """What a study keeps of the test: the accuracy of every task, and means."""
+        return {
+            **tested(result, "accuracy", config.test.steps),
+            "accuracy_after_training_steps": result.values["accuracy"][:, config.num_steps].mean().item(),
+            "loss": result.values["loss"][:, config.test.steps].mean().item(),
+        }
+
+    def extra(self, metrics: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """What a study keeps of all that the run recorded, meta-steps, validations and probes; nothing."""
         return {}
 
     def figure(self, settings: AccuracySettings, records: Sequence[Record]) -> Figure:

@@ -33,7 +33,7 @@ TITLES: Mapping[str, str] = {
 SEEDS = (10, 11, 12)
 """Of weights and training tasks; 1 and 2 are those of the validation and test tasks."""
 
-_TEST_SEED = 3
+TEST_SEED = 3
 """Of the test tasks at reduced sizes: their rates were chosen with a look at tasks of the presets' seed, 2."""
 
 _AT: Mapping[Scale, Sequence[str]] = {
@@ -60,17 +60,22 @@ def data_sets(asked: Asked, source: str) -> tuple[tuple[DataSet, ...], tuple[str
                 "--scale small needs no data"
             )
         return (_data_set(_GENERATED, asked),), ()
-    found: list[DataSet] = []
-    missing: dict[str, str] = {}
-    for name in _AT[asked.scale]:
-        data = _data_set(name, asked)
-        try:
-            found.append(_titled_by_size(data, asked.data))
-        except ValueError as error:
-            missing[data.title] = str(error)
+    found, missing = available([_data_set(name, asked) for name in _AT[asked.scale]], asked.data)
     if not found:
         raise ValueError("; ".join(f"{title}: {reason}" for title, reason in missing.items()))
-    return tuple(found), tuple(missing)
+    return found, tuple(missing)
+
+
+def available(sets: Sequence[DataSet], directory: str) -> tuple[tuple[DataSet, ...], Mapping[str, str]]:
+    """Those that the directory of data has, and why it has not the others, by title."""
+    found: list[DataSet] = []
+    missing: dict[str, str] = {}
+    for data in sets:
+        try:
+            found.append(_titled_by_size(data, directory))
+        except ValueError as error:
+            missing[data.title] = str(error)
+    return tuple(found), missing
 
 
 def lasting(config: Mapping[str, Any], meta_steps: int) -> Mapping[str, Any]:
@@ -87,7 +92,7 @@ def _data_set(name: str, asked: Asked) -> DataSet:
     if asked.scale == "full":
         config = _omniglot_at_full_size(config) if name.startswith("omniglot") else config
     else:
-        config = _reduced(config, asked.scale)
+        config = reduced(config, asked.scale)
     if asked.as_published:
         config = _tested_as_published(config)
     return DataSet(TITLES[name], name, config.to_json())
@@ -110,7 +115,7 @@ def _omniglot_at_full_size(config: Experiment) -> Experiment:
     )
 
 
-def _reduced(config: Experiment, scale: Scale) -> Experiment:
+def reduced(config: Experiment, scale: Scale) -> Experiment:
     """For CPU cores: narrow networks, strides in place of max-pooling, and few meta-steps at a larger rate."""
     meta_steps, filters, test_tasks, validation_tasks = {"small": (100, 8, 100, 20), "medium": (300, 16, 200, 50)}[
         scale
@@ -130,7 +135,7 @@ def _reduced(config: Experiment, scale: Scale) -> Experiment:
         checkpoint_every=meta_steps,
         optimizer=Optimizer(name="adam", lr=1e-2, momentum=0.9, clip=1.0, schedule="constant"),
         validation=replace(config.validation, every=meta_steps // 4, tasks=validation_tasks),
-        test=replace(config.test, tasks=test_tasks, seed=_TEST_SEED),
+        test=replace(config.test, tasks=test_tasks, seed=TEST_SEED),
         # One thread, also in another number of processes: the same sums in the same order.
         machine=replace(config.machine, device="cpu", threads=1, evaluation_chunk=10, capture="off"),
     )

@@ -9,6 +9,7 @@ from metagrad.studies.bias import Bias
 from metagrad.studies.bounds import Bounds
 from metagrad.studies.consumption import Consumption
 from metagrad.studies.curves import Curves
+from metagrad.studies.error_accuracy import ErrorAccuracy
 from metagrad.studies.error_grid import ErrorGrid
 from metagrad.studies.memory import Memory
 from metagrad.studies.network_errors import NetworkErrors
@@ -30,6 +31,7 @@ STUDIES: Mapping[str, Study[Any]] = {
         Table1(),
         Table2(),
         Anil(),
+        ErrorAccuracy(),
         Bias(),
         Memory(),
         Signals(),

@@ -57,8 +57,9 @@ class Curves(AccuracyStudy):
             not_found=missing,
         )
 
-    def extra(self, steps: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    def extra(self, metrics: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         """The raw curves."""
+        steps = [entry for entry in metrics if entry["kind"] == "train"]
         return {"losses": [step["loss"] for step in steps], "accuracies": [step["accuracy"] for step in steps]}
 
     def figure(self, settings: AccuracySettings, records: Sequence[Record]) -> Figure:

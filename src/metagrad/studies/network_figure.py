@@ -6,14 +6,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metagrad.studies.network_records import FAMILIES, Network, NetworkErrorsSettings, row, spectrum, steepness, steps
-from metagrad.studies.palette import COLORS
+from metagrad.studies.palette import COLORS, VARIANTS
 from metagrad.studies.study import Listing, Record
 
 _LINES: Mapping[str, tuple[str, str]] = {
     "Truncated": (COLORS["Truncated"], "v"),
-    "Binomial": (COLORS["Binomial"], "o"),
-    "Binomial-paper": ("#7fb2d9", "^"),
-    "Binomial-auto": ("#882255", "*"),
+    "Binomial": (VARIANTS["plain"], "o"),
+    "Binomial-paper": (VARIANTS["paper"], "^"),
+    "Binomial-auto": (VARIANTS["auto"], "*"),
 }
 _STAGES = ("0.7", "0.45", "0.0")
 

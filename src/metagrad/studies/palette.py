@@ -15,6 +15,9 @@ COLORS: Mapping[str, str] = {
     "FiniteDifference": "#2e8b57",
 }
 
+VARIANTS: Mapping[str, str] = {"plain": COLORS["Binomial"], "paper": "#7fb2d9", "auto": "#882255"}
+"""Of `Binomial`, where they are drawn beside one another: as printed, scale "paper", center "auto"."""
+
 SIDES: Mapping[str, str] = {"forward": "#94bd3a", "symmetric": "#2e8b57", "fourth": "#0f5c6b"}
 """Of the schemes of `FiniteDifference`."""
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
+from metagrad.studies.correlation import rank_correlation
 from metagrad.studies.intervals import over_seeds_and_tasks
 from metagrad.studies.study import Record
 from metagrad.training.evaluation import Interval
@@ -64,19 +64,6 @@ def fitted(gradient_norms: Sequence[float], smoothness: Sequence[float]) -> Line
     left = risen - slope * centered
     explained = 1 - left.square().sum() / risen.square().sum()
     return Line((y.mean() - slope * x.mean()).item(), slope.item(), explained.item())
-
-
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's: the correlation of ranks, equal values sharing the mean of theirs."""
-    a, b = (_ranks(torch.tensor(values, dtype=torch.float64)) for values in (first, second))
-    a, b = a - a.mean(), b - b.mean()
-    return ((a * b).sum() / (a.norm() * b.norm())).item()
-
-
-def _ranks(values: Tensor) -> Tensor:
-    below = (values[None, :] < values[:, None]).sum(1)
-    equal = (values[None, :] == values[:, None]).sum(1)
-    return below.double() + (equal.double() - 1) / 2
 
 
 def course(records: Sequence[Record], problem: str, seed: int) -> list[Record]:
