@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from metagrad.experiments.axes import grid
 from metagrad.studies import methods
@@ -100,6 +101,9 @@ def _results(axes: Axes, settings: ErrorAccuracySettings, records: Sequence[Reco
                 )
         axes.plot(*zip(*path, strict=True), color=style.color, linewidth=0.7, alpha=0.5)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda error, _: f"{error:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("error of a task's meta-gradient,\ngeometric mean along training")
     axes.set_ylabel(score(data).label)
     low, high = _around([value for _, value in seeds] + [exact.mean])
