@@ -47,6 +47,7 @@ def test_cifar_fs_is_learned_beyond_raw_pixels_in_minutes(tmp_path, shared_data)
 
 
 @pytest.mark.slow
+@pytest.mark.study
 def test_mnist1d_is_learned_in_minutes(tmp_path):
     """35 % after five steps, where guessing has 20 %: signals differ more within a digit than between digits."""
     small = ["--meta-steps", "1000", "--test.tasks", "200"]
