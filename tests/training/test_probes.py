@@ -119,6 +119,19 @@ def test_without_an_expansion_the_remedy_is_a_window():
     assert "larger window" in ErrorWatch().look(Truncated(1), 1.5, None)
 
 
+@pytest.mark.parametrize(
+    ("estimator", "taken", "other"),
+    [
+        (Binomial(2, scale="paper"), "scale='paper'", "center='auto'"),
+        (Binomial(2, center="auto"), "center='auto'", "scale='paper'"),
+    ],
+)
+def test_the_remedy_is_not_what_is_there_already(estimator, taken, other):
+    remedy = ErrorWatch().look(estimator, 1.5, None).partition("safe range")[2]
+    assert other in remedy
+    assert taken not in remedy
+
+
 def test_implicit_is_not_probed(tmp_path):
     trainer = a_trainer(1, estimator=Implicit(), probe_every=1)
     with RunWriter.create(tmp_path / "run", {}, trainer.state(), {}) as writer:

@@ -52,8 +52,7 @@ class ErrorWatch:
 
 def _remedy(estimator: Estimator) -> str:
     if isinstance(estimator, Binomial | Hybrid | Split):
-        return (
-            "the expansion is outside its safe range: take a smaller inner lr, a higher order, scale='paper', "
-            "center='auto', or Exact()"
-        )
+        others = [way for way in ("scale='paper'", "center='auto'") if way not in repr(estimator)]
+        ways = ", ".join(["a smaller inner lr", "a higher order", *others])
+        return f"the expansion is outside its safe range: take {ways}, or Exact()"
     return "take a smaller inner lr, a larger window, Binomial(order=2, center='auto'), or Exact()"
