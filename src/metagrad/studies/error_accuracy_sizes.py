@@ -1,6 +1,6 @@
 """Data sets, lengths of training and orders of error-and-accuracy at each size."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,43 +20,58 @@ SINUSOID, MNIST1D, OMNIGLOT5, OMNIGLOT20, CIFAR = (
 )
 _TITLES: Mapping[str, str] = {**TITLES, SINUSOID: "Sinusoid", OMNIGLOT5: "Omniglot 5-way 1-shot"}
 
-ORDERS: Mapping[Scale, tuple[int, ...]] = {"small": (2,), "medium": (1, 2), "full": (1, 2, 3, 4)}
+ORDERS: Mapping[Scale, tuple[int, ...]] = {"small": (2,), "medium": (2,), "full": (1, 2, 3, 4)}
 """L of every estimator that has one."""
 
 _ALPHA = 0.1
 """Of convolutional networks: MAML's on Omniglot. Half of it, the presets', hardly needs second derivatives."""
 
+_OTHER_ALPHAS = (0.01, 0.4)
+
 _PROBES, _VALIDATIONS = 20, 4  # of a run, at regular intervals
 
 
-class _Length(NamedTuple):
-    """Meta-steps, validation tasks, test tasks."""
+class _Set(NamedTuple):
+    """A preset's tasks for a number of meta-steps, validation tasks and test tasks; α None is the preset's."""
 
+    preset: str
+    alpha: float | None
     meta_steps: int
     validation: int
     test: int
 
+    @property
+    def key(self) -> str:
+        """The preset's name, with α where it is not the one that the data set is usually trained at."""
+        return f"{self.preset}-alpha={self.alpha:g}" if self.alpha in _OTHER_ALPHAS else self.preset
 
-_LENGTHS: Mapping[Scale, Mapping[str, _Length]] = {
-    "small": {
-        SINUSOID: _Length(1000, 100, 300),
-        MNIST1D: _Length(400, 100, 300),
-        OMNIGLOT20: _Length(200, 20, 100),
-    },
-    "medium": {
-        SINUSOID: _Length(2500, 200, 600),
-        MNIST1D: _Length(1500, 200, 600),
-        OMNIGLOT5: _Length(500, 100, 300),
-        OMNIGLOT20: _Length(500, 50, 300),
-        CIFAR: _Length(500, 100, 300),
-    },
-    "full": {
-        SINUSOID: _Length(5000, 200, 600),
-        MNIST1D: _Length(3000, 200, 600),
-        OMNIGLOT5: _Length(2000, 100, 600),
-        OMNIGLOT20: _Length(2000, 100, 600),
-        CIFAR: _Length(2000, 100, 600),
-    },
+    @property
+    def title(self) -> str:
+        """For tables."""
+        return _TITLES[self.preset] + (f", α = {self.alpha:g}" if self.alpha in _OTHER_ALPHAS else "")
+
+
+_SETS: Mapping[Scale, Sequence[_Set]] = {
+    "small": (
+        _Set(SINUSOID, None, 1000, 100, 300),
+        _Set(MNIST1D, None, 400, 100, 300),
+        _Set(OMNIGLOT20, _ALPHA, 200, 20, 100),
+    ),
+    "medium": (
+        _Set(SINUSOID, None, 2500, 200, 600),
+        _Set(MNIST1D, None, 1500, 200, 600),
+        _Set(OMNIGLOT20, _ALPHA, 2000, 100, 600),
+        *(_Set(OMNIGLOT20, alpha, 500, 100, 600) for alpha in _OTHER_ALPHAS),
+        _Set(OMNIGLOT5, _ALPHA, 500, 100, 600),
+        _Set(CIFAR, _ALPHA, 500, 100, 600),
+    ),
+    "full": (
+        _Set(SINUSOID, None, 5000, 200, 600),
+        _Set(MNIST1D, None, 3000, 200, 600),
+        *(_Set(OMNIGLOT20, alpha, 2000, 100, 600) for alpha in (_ALPHA, *_OTHER_ALPHAS)),
+        _Set(OMNIGLOT5, _ALPHA, 2000, 100, 600),
+        _Set(CIFAR, _ALPHA, 2000, 100, 600),
+    ),
 }
 
 
@@ -66,7 +81,7 @@ def data_sets(asked: Asked, source: str) -> tuple[tuple[DataSet, ...], tuple[str
     Raises:
         ValueError: full size without data.
     """
-    sets = [_data_set(name, asked.scale) for name in _LENGTHS[asked.scale]]
+    sets = [_data_set(which, asked.scale) for which in _SETS[asked.scale]]
     generated = [data for data in sets if data.key in (SINUSOID, MNIST1D)]
     images = [data for data in sets if data not in generated]
     if asked.data is None:
@@ -80,24 +95,24 @@ def data_sets(asked: Asked, source: str) -> tuple[tuple[DataSet, ...], tuple[str
     return (*generated, *found), tuple(missing)
 
 
-def _data_set(name: str, scale: Scale) -> DataSet:
-    length = _LENGTHS[scale][name]
-    config = PRESETS[name]()
-    if name in (OMNIGLOT5, OMNIGLOT20, CIFAR):
-        # Narrow networks with strides at small size only: there a meta-step as written takes a tenth of a second.
-        config = replace(reduced(config, scale) if scale == "small" else config, rule=SGD(lr=_ALPHA))
-    return DataSet(_TITLES[name], name, _lasting(config, length).to_json())
+def _data_set(which: _Set, scale: Scale) -> DataSet:
+    config = PRESETS[which.preset]()
+    if which.alpha is not None:
+        # Narrow networks with strides but at full size: there a meta-step as written takes a tenth of a second or two.
+        narrow = config if scale == "full" else reduced(config, "small")
+        config = replace(narrow, rule=SGD(lr=which.alpha))
+    return DataSet(which.title, which.key, _lasting(config, which).to_json())
 
 
-def _lasting(config: Experiment, length: _Length) -> Experiment:
+def _lasting(config: Experiment, which: _Set) -> Experiment:
     """At that length, tested after the inner steps of training, for which errors are measured too."""
     return replace(
         config,
-        meta_steps=length.meta_steps,
-        checkpoint_every=length.meta_steps,
-        probe_every=length.meta_steps // _PROBES,
-        validation=replace(config.validation, every=length.meta_steps // _VALIDATIONS, tasks=length.validation),
-        test=replace(config.test, tasks=length.test, steps=config.num_steps, seed=TEST_SEED),
+        meta_steps=which.meta_steps,
+        checkpoint_every=which.meta_steps,
+        probe_every=which.meta_steps // _PROBES,
+        validation=replace(config.validation, every=which.meta_steps // _VALIDATIONS, tasks=which.validation),
+        test=replace(config.test, tasks=which.test, steps=config.num_steps, seed=TEST_SEED),
         # One thread, also in another number of processes: the same sums in the same order.
         machine=replace(config.machine, threads=1),
     )
