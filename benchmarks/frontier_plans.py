@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.frontier_chains import basis_and_products, positive_inverse
 from metagrad import tree
 from metagrad.estimators.base import Chain
-from metagrad.estimators.learned_center import REST
+from metagrad.estimators.link_models import REST
 from metagrad.studies.spectra import flat, shaped
 from metagrad.tree import Tree
 

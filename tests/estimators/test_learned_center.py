@@ -8,7 +8,7 @@ from cases import HEAD, LOSS, MODELS, RULES, captured, make_tasks
 from matrix_chain import MatrixChain, cotangent, flatten
 from metagrad import Binomial, Exact, FirstOrder, MetaLearner, Truncated, tree
 from metagrad.estimators import CurvatureRange, Pulled, error_bound
-from metagrad.estimators.learned_center import Answers, LinkModels
+from metagrad.estimators.link_models import Answers, LinkModels
 
 SIZE, STEPS = 30, 5
 
@@ -110,7 +110,7 @@ def test_curvature_of_low_rank_is_learned_whole(rank):
         directions = torch.randn(4, rank, generator=generator, dtype=torch.float64) @ roots
         directions = directions + 0.1 * torch.randn(4, SIZE, generator=generator, dtype=torch.float64)
         answers = Answers.of(directions, {"adapted": (band @ directions.unsqueeze(2)).squeeze(2)}, {})
-        models = LinkModels.first(answers) if models is None else models.moved_down(answers)
+        models = LinkModels.first(answers) if models is None else models.after(answers)
     direction = torch.randn(SIZE, generator=generator, dtype=torch.float64)
     for k in range(rank - 1, 4):  # those below were asked less often
         change = direction - models.last.directions[k]

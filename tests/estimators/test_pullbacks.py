@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from matrix_chain import D, E, MatrixChain, Q, brute_force, cotangent, flatten
-from metagrad import Binomial, Exact, FirstOrder, Hybrid, Implicit, Split, Truncated, tree
+from metagrad import Binomial, Exact, FirstOrder, Hybrid, Implicit, Parallel, Split, Truncated, tree
 from metagrad.estimators import ConjugateGradient, Neumann
 
 STEPS = 5
@@ -25,7 +25,8 @@ LINEAR = [
 # Linear in the links, but not in the cotangent: it chooses what is learned.
 LEARNED = [
     *(Binomial(order, center="auto") for order in (0, 1, 2, 3, STEPS - 1, STEPS, STEPS + 1)),
-    Split(3, late=Binomial(2, center="auto"), early=Binomial(1, center="auto")),
+    *(Parallel(rounds) for rounds in (0, 1, 2, STEPS - 1, STEPS, STEPS + 1)),
+    Split(3, late=Binomial(2, center="auto"), early=Parallel(1)),
 ]
 PULLBACKS = [*LINEAR, *LEARNED]
 
@@ -73,7 +74,18 @@ class TestEveryPullback:
     def test_repr_is_its_constructor(self, estimator):
         names = {
             c.__name__: c
-            for c in (Exact, FirstOrder, Truncated, Binomial, Hybrid, Split, Implicit, ConjugateGradient, Neumann)
+            for c in (
+                Exact,
+                FirstOrder,
+                Truncated,
+                Binomial,
+                Parallel,
+                Hybrid,
+                Split,
+                Implicit,
+                ConjugateGradient,
+                Neumann,
+            )
         }
         assert eval(repr(estimator), names) == estimator
 
@@ -131,6 +143,7 @@ def test_exact_is_the_product_of_all_links(steps):
         lambda n: Hybrid(n, n),
         lambda n: Binomial(n, scale="paper"),
         lambda n: Binomial(n, center="auto"),
+        Parallel,
     ],
 )
 def test_orders_and_windows_of_the_loop_or_more_are_exact(make, extra):
@@ -199,6 +212,8 @@ def test_order_zero_is_first_order():
         (lambda: Binomial(1, center="atuo"), "center .* must be a number, got 'atuo'"),
         (lambda: Binomial(1, scale="paper", center="auto"), 'scale must stay 1 with center "auto"'),
         (lambda: Binomial(1, scale=0.5, center="auto"), 'scale must stay 1 with center "auto"'),
+        (lambda: Parallel(-1), "rounds must be at least 0, got -1"),
+        (lambda: Parallel(2.0), "rounds must be an integer, got 2.0"),
         (lambda: Truncated(-2), "window must be at least 0, got -2"),
         (lambda: Hybrid(-1, 2), "window must be at least 0"),
         (lambda: Hybrid(1, -2), "order must be at least 0"),

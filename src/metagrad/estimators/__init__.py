@@ -7,6 +7,7 @@ from metagrad.estimators.curvature_range import CurvatureRange
 from metagrad.estimators.exact import Exact, FirstOrder
 from metagrad.estimators.finite_difference import FiniteDifference
 from metagrad.estimators.implicit import ConjugateGradient, Implicit, Neumann
+from metagrad.estimators.parallel import Parallel
 from metagrad.estimators.reptile import Reptile
 from metagrad.estimators.split import Hybrid, Split, Truncated
 from metagrad.estimators.theorems import theorem_3_6, theorem_3_8, theorem_3_10
@@ -28,6 +29,7 @@ __all__ = [
     "Hybrid",
     "Implicit",
     "Neumann",
+    "Parallel",
     "Pulled",
     "Reptile",
     "Split",

@@ -64,7 +64,7 @@ class Binomial(Pullback):
     def pull(self, chain: Chain, cotangent: Tree) -> Adjoint:
         """Pull a cotangent back in L rounds."""
         if self.center == "auto":
-            return pull_about_learned_center(chain, cotangent, self.order)
+            return pull_about_learned_center(chain, cotangent, range(min(self.order, len(chain)) - 1, -1, -1))
         return self._expand(chain, cotangent, self.center)
 
     def cost(self, num_steps: int) -> Cost:
