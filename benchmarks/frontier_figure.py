@@ -15,6 +15,7 @@ LOOKS: Mapping[str, tuple[str, str, str]] = {
     "Binomial": ("0.55", "o", "-"),
     "Binomial, scale paper": ("#56B4E9", "^", "-"),
     "Binomial, center auto": ("#0072B2", "D", "-"),
+    "Parallel": ("#8B4513", ">", "-"),
     "Split, exact late": ("#000000", "s", "-"),
     "Split, exact early": ("#000000", "s", ":"),
     "groups": ("#009E73", "d", "-"),
@@ -23,7 +24,6 @@ LOOKS: Mapping[str, tuple[str, str, str]] = {
     "kept from other tasks, groups": ("#009E73", "h", ":"),
     "first link deflated, auto": ("#CC79A7", "X", "-"),
     "the first link in every round, auto": ("#8B4513", "<", "-"),
-    "all links in every round, auto": ("#8B4513", ">", "-"),
     "center of each link, in hindsight": ("#CC79A7", "*", "--"),
     "weights of the orders, in hindsight": ("#E69F00", "*", "--"),
 }

@@ -1,7 +1,7 @@
 """Which links are asked in which round, when each is asked at the best present estimate of the adjoint that reaches it.
 
-`Binomial(L, center="auto")` asks links L − r … K − r in round r, so that the first link has one product only. Where
-rounds are what costs, links can be asked again, beside the others.
+`Binomial(L, center="auto")` asks links L − r … K − r in round r, so that the first link has one product only;
+`Parallel(L)` asks links 0 … K − r. Between the two, some links can be asked again, beside the others.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,6 @@ def band(steps: int, order: int) -> Plan:
     return [range(order - r, steps - r + 1) for r in range(1, order + 1)]
 
 
-def all_links(steps: int, order: int) -> Plan:
-    """Every link whose last direction is not its final one yet: K, then K − 1, …"""
-    return [range(steps - r + 1) for r in range(1, order + 1)]
-
-
 def first_again(steps: int, order: int) -> list[list[int]]:
     """As `Binomial`, and the first link in every round."""
     return [sorted({0, *links}) for links in band(steps, order)]
@@ -38,25 +33,26 @@ def first_again(steps: int, order: int) -> list[list[int]]:
 def carried_out(chain: Chain, cotangent: Tree, plan: Sequence[Sequence[int]]) -> Tensor:
     """The flat cotangent on the first state, pulled through models of the links that learn from each round.
 
-    A model is exact on what a link was asked, completed beyond it as in `learned_center`, with `REST` of the mean
-    curvature met so far elsewhere.
+    A model is exact on what a link was asked, completed beyond it as in `link_models`, with `REST` of the mean
+    curvature met in the last round elsewhere.
     """
     pairs: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    rest = 0.0
     for links in plan:
-        _, directions = _walked(chain, cotangent, pairs)
+        _, directions = _walked(chain, cotangent, pairs, rest)
         for k in links:
             curved, _ = chain.curvature(k, directions[k])
             pairs.setdefault(k, []).append((flat(directions[k]), flat(curved)))
-    return flat(_walked(chain, cotangent, pairs)[0])
+        last = [pairs[k][-1] for k in links]
+        bend, size = (sum(float(d @ other) for d, other in part) for part in (last, [(d, d) for d, _ in last]))
+        rest = REST * max(bend / size, 0.0) if size else 0.0
+    return flat(_walked(chain, cotangent, pairs, rest)[0])
 
 
 def _walked(
-    chain: Chain, cotangent: Tree, pairs: dict[int, list[tuple[Tensor, Tensor]]]
+    chain: Chain, cotangent: Tree, pairs: dict[int, list[tuple[Tensor, Tensor]]], rest: float
 ) -> tuple[Tree, dict[int, Tree]]:
     directions: dict[int, Tree] = {}
-    every = [pair for asked in pairs.values() for pair in asked]
-    bend, size = (sum(float(d @ other) for d, other in part) for part in (every, [(d, d) for d, _ in every]))
-    rest = REST * max(bend / size, 0.0) if size else 0.0
     for k in reversed(range(len(chain))):
         pulled = chain.direct(k, cotangent)
         directions[k] = pulled.gradient

@@ -13,7 +13,7 @@ if str(ROOT) not in sys.path:
 
 from benchmarks import cli  # noqa: E402 -- not a package that is installed
 from benchmarks.frontier_chains import Log, Moved, Watched, completed, krylov, mean  # noqa: E402
-from benchmarks.frontier_plans import all_links, band, carried_out, first_again  # noqa: E402
+from benchmarks.frontier_plans import band, carried_out, first_again  # noqa: E402
 from benchmarks.frontier_terms import (  # noqa: E402
     Terms,
     chebyshev_weights,
@@ -24,7 +24,7 @@ from benchmarks.frontier_terms import (  # noqa: E402
 from benchmarks.frontier_variants import grouped  # noqa: E402
 
 from matrix_chain import D, MatrixChain, cotangent, flatten  # noqa: E402
-from metagrad import Binomial, Exact, tree  # noqa: E402
+from metagrad import Binomial, Exact, Parallel, tree  # noqa: E402
 
 
 def curvatures(chain, count, seed=3):
@@ -75,21 +75,29 @@ def test_groups_cover_the_loop_and_those_of_one_are_exact():
         assert estimator.cost(10).rounds == len(label.split(" + "))
 
 
-def test_plans_ask_what_binomial_asks_and_more():
-    chain, u = MatrixChain.random(5), cotangent()
+def test_the_first_link_again_is_between_binomial_and_parallel():
+    assert [list(links) for links in first_again(5, 3)] == [[0, 2, 3, 4], [0, 1, 2, 3], [0, 1, 2]]
+    chain, u = MatrixChain.random(5, step_size=0.1), cotangent()
     exact = flatten(Exact().pull(chain, u).start)
-    for order in (1, 2, 4):
-        cost = Binomial(order).cost(5)
-        assert (sum(map(len, band(5, order))), len(band(5, order))) == (cost.products, cost.rounds)
-        assert len(first_again(5, order)[-1]) == len(band(5, order)[-1])
-        errors = []
-        for plan in (band, all_links):
-            counted = MatrixChain.random(5)
-            estimate = carried_out(counted, u, plan(5, order))
-            assert counted.counter["products"] == sum(map(len, plan(5, order)))
-            errors.append((estimate - exact).norm())
-        assert errors[1] <= errors[0] * (1 + 1e-9)
-    torch.testing.assert_close(carried_out(chain, u, all_links(5, 5)), exact)
+
+    def off(estimate):
+        return (estimate - exact).norm()
+
+    below, above = (off(flatten(e.pull(chain, u).start)) for e in (Binomial(3, center="auto"), Parallel(3)))
+    counted = MatrixChain.random(5, step_size=0.1)
+    assert above <= off(carried_out(counted, u, first_again(5, 3))) <= below
+    assert counted.counter["products"] == 11
+
+
+def test_a_plan_carried_out_link_by_link_is_that_of_the_estimator():
+    """An implementation without stacks, windows and updates, from all pairs anew, at every round."""
+    chain, u = MatrixChain.random(5, step_size=0.1), cotangent()
+    for order in (1, 2, 3, 4):
+        for estimator, plan in (
+            (Binomial(order, center="auto"), band(5, order)),
+            (Parallel(order), [range(6 - r) for r in range(1, order + 1)]),
+        ):
+            torch.testing.assert_close(carried_out(chain, u, plan), flatten(estimator.pull(chain, u).start))
 
 
 def test_krylov_directions_are_orthonormal_and_end_in_the_whole_curvature():
