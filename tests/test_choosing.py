@@ -64,7 +64,9 @@ WANTED = Auto(tolerance=0.1)
     ("errors", "before", "chosen"),
     [
         ((0.06, 0.01, 0.01), None, CHEAP),
-        ((0.09, 0.06, 0.01), None, MIDDLE),  # 0.09 is within the tolerance, and not by the margin
+        ((0.09, 0.06, 0.01), None, CHEAP),
+        ((0.09, 0.06, 0.01), DEAR, MIDDLE),  # the one in use would do, and 0.09 is not better than needed by the margin
+        ((0.09, 0.11, 0.01), MIDDLE, CHEAP),  # it would not do
         ((0.09, 0.06, 0.01), CHEAP, CHEAP),  # in use, it stays
         ((0.11, 0.09, 0.01), MIDDLE, MIDDLE),
         ((0.066, 0.09, 0.01), MIDDLE, CHEAP),  # a cheaper one that is clearly good enough takes over
@@ -72,6 +74,7 @@ WANTED = Auto(tolerance=0.1)
         ((0.5, 0.5, 0.5), MIDDLE, Exact()),
         ((math.nan, math.inf, 0.5), None, Exact()),
         ((0.5, 0.5, 0.5), Exact(), Exact()),
+        ((0.09, 0.06, 0.01), Exact(), MIDDLE),
     ],
 )
 def test_the_cheapest_within_the_tolerance_and_else_exact(errors, before, chosen):
@@ -201,9 +204,9 @@ def test_an_estimate_far_above_the_tolerance_brings_the_decision_forward():
 
 
 def test_state_is_saved_and_an_equal_state_goes_on_alike():
-    whole = learner(Auto(tolerance=0.1, every=2))
+    whole = learner(Auto(rounds=1, every=2))
     whole.meta_gradient(draw(0))
-    again = learner(Auto(tolerance=0.1, every=2))
+    again = learner(Auto(rounds=1, every=2))
     again.load_state_dict(whole.state_dict())
     assert (again.in_use, again.decision) == (whole.in_use, None)
     for step in (1, 2, 3):

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from metagrad import checks
-from metagrad.estimators import Binomial, Estimator, Exact, FirstOrder, Split, Truncated
+from metagrad.estimators import Binomial, Estimator, Exact, FirstOrder, Grouped, Parallel, Truncated
 
 DEFAULT_TOLERANCE = 0.1
 """Of "auto" where nothing else is said."""
 
 MARGIN = 1.5
-"""Factor by which an estimator has to be better than needed to take the place of the one in use."""
+"""Factor by which an estimator has to be better than needed to take the place of one that will do."""
 
 HOPELESS = 3.0
 """Multiple of the target above which one task is enough to drop an estimator."""
@@ -25,14 +25,14 @@ class Auto:
         the cheapest with  upper quartile over tasks of ‖estimate − exact‖ / ‖exact‖ ≤ tolerance, else the most accurate
 
     Cheap means few rounds, then few products. Candidates are `FirstOrder`, `Truncated(w)`, `Binomial(L)` plain, with
-    scale "paper" and with center "auto", `Split` into exact late steps and one round for the early ones, or the other
-    way round, and `Exact`. Without a budget of rounds or memory none may take more products than `Exact`, so that where
-    no other meets the tolerance it is `Exact`. A budget is never exceeded: within it the cheapest that meets the
-    tolerance, or the most accurate, is taken, whatever its products.
+    scale "paper" and with center "auto", `Grouped(n)`, `Parallel(L)` and `Exact`. Without a budget of rounds or memory
+    none may take more products than `Exact`, so that where no other meets the tolerance it is `Exact`. A budget is
+    never exceeded: within it the cheapest that meets the tolerance, or the most accurate, is taken, whatever its
+    products.
 
     Each decision measures on the first `probes` tasks of the meta-batch, as written, one task and one product at a
     time; an estimator that is `HOPELESS` on the first is dropped there, and those dearer than one that will do are not
-    measured. The one in use stays until it misses the tolerance, or another is better than needed by `MARGIN`.
+    measured. The one in use stays until it misses the tolerance, or a cheaper one is better than needed by `MARGIN`.
     Decisions are taken at the first meta-gradient and at every `every`-th after it, and sooner, but not within a tenth
     of that, when the estimator's own error estimate is above twice the tolerance.
 
@@ -133,14 +133,13 @@ class Decision:
 def candidates(num_steps: int) -> list[Estimator]:
     """Every estimator that `Auto` considers for K = `num_steps`, cheapest first: by rounds, then products."""
     between = range(1, num_steps)
-    one_round = Binomial(order=1, center="auto")
     listed: list[Estimator] = [
         FirstOrder(),
         *(Binomial(order=order, center="auto") for order in between),
         *(Binomial(order=order) for order in between),
         *(Binomial(order=order, scale="paper") for order in between),
-        *(Split(window=window, late=Exact(), early=one_round) for window in range(1, num_steps - 1)),
-        *(Split(window=window, late=one_round, early=Exact()) for window in range(2, num_steps)),
+        *(Grouped(groups=groups) for groups in between[1:]),  # one of either is Binomial(1, center="auto")
+        *(Parallel(rounds=rounds) for rounds in between[1:]),
         *(Truncated(window=window) for window in between),
         Exact(),
     ]
@@ -164,12 +163,17 @@ def decide(auto: Auto, affordable: Sequence[Estimator], measure: Measure, before
     """
     errors: dict[Estimator, float] = {}
     target = auto.target
-    for estimator in affordable:
-        if isinstance(estimator, Exact) or (target == 0.0 and Exact() in affordable):
-            continue
-        error = measure(estimator, HOPELESS * target if target > 0 else math.inf)
-        errors[estimator] = math.inf if math.isnan(error) else error
-        if errors[estimator] <= (target if estimator == before else target / MARGIN):
+
+    def error(estimator: Estimator) -> float:
+        if estimator not in errors:
+            found = measure(estimator, HOPELESS * target if target > 0 else math.inf)
+            errors[estimator] = math.inf if math.isnan(found) else found
+        return errors[estimator]
+
+    compared = [] if target == 0.0 and Exact() in affordable else [e for e in affordable if not isinstance(e, Exact)]
+    will_do = isinstance(before, Exact) or (before in compared and error(before) <= target)
+    for estimator in compared:
+        if error(estimator) <= (target / MARGIN if will_do and estimator != before else target):
             return _decided(estimator, before, errors, f"the cheapest within the tolerance of {target:g}")
     if Exact() in affordable:
         reason = f"no cheaper one is within the tolerance of {target:g}" if target > 0 else "it fits the budget"

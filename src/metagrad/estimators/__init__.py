@@ -6,6 +6,7 @@ from metagrad.estimators.bounds import error_bound
 from metagrad.estimators.curvature_range import CurvatureRange
 from metagrad.estimators.exact import Exact, FirstOrder
 from metagrad.estimators.finite_difference import FiniteDifference
+from metagrad.estimators.grouped import Grouped
 from metagrad.estimators.implicit import ConjugateGradient, Implicit, Neumann
 from metagrad.estimators.parallel import Parallel
 from metagrad.estimators.reptile import Reptile
@@ -26,6 +27,7 @@ __all__ = [
     "Exact",
     "FiniteDifference",
     "FirstOrder",
+    "Grouped",
     "Hybrid",
     "Implicit",
     "Neumann",

@@ -117,7 +117,7 @@ class Binomial(Pullback):
                     link_meta = _blend(raised[k].meta, band[k].meta, center)
                     meta = tree.add(meta, tree.add(link_meta, tree.pick(mixed, k - low)))
             if low == 0:
-                error = relative_remainder(last, before, band, raised, damped, center, adjoint)
+                error = relative_remainder(last, before, band, raised, damped, center, cotangent, adjoint)
                 return Adjoint(adjoint, meta, {"error_estimate": error})
             raised[low - 1] = chain.direct(low - 1, adjoint)
             band, before = raised, last

@@ -47,17 +47,23 @@ def relative_remainder(
     final: dict[int, Pulled],
     damped: Tree,
     center: float,
+    cotangent: Tree,
     start: Tree,
 ) -> Tensor:
     """Estimate of ‖estimate − exact‖ / ‖exact‖ on the state before the first link, 0-d.
 
-        ‖ Σ_k H_k·δ_k + Σ_k (1 − c)·H_k·u_k + s·Σ_k D δ_k ‖ / ‖estimate‖,    ‖H_k δ_k‖ from ‖H_k·(last change of u_k)‖
+        r / min(1, ‖cotangent‖ / ‖estimate‖)^{r/(1 + r)},
+        r = ‖ Σ_k H_k·δ_k + Σ_k (1 − c)·H_k·u_k + s·Σ_k D δ_k ‖ / ‖estimate‖,  ‖H_k δ_k‖ from ‖H_k·(last change of u_k)‖
 
     δ_k is the change of direction u_k since link k was last asked: the orders above are what H_k makes of it. Its
     product is taken along δ_k, as long as the link's last answer says. What earlier links make of it is left out.
 
-    Cost: no product, a few sums over one round. When it is wrong: it is relative to the estimate, so that where the
-    expansion diverges (error above 1) it stays between about a half and 5, however large the error.
+    r is relative to the estimate. Where r is not small and the estimate is longer than the cotangent was, the expansion
+    has mostly overshot, and the exact one is shorter: its length is then taken between the two, at their geometric mean
+    where r is 1, and nearer to the cotangent's where it is more.
+
+    Cost: no product, a few sums over one round. When it is wrong: where the expansion diverges (error above 1) its
+    size is a guess at ‖exact‖, mostly right within a factor of three.
 
     Args:
         last: the last round.
@@ -66,6 +72,7 @@ def relative_remainder(
         final: links below the top one, pulled at their final adjoints.
         damped: Σ (1 − c)·H_k·u_k over all links; {} where c is 1.
         center: s.
+        cotangent: on the last state.
         start: the estimate.
     """
     size = tree.norm(start)
@@ -84,7 +91,9 @@ def relative_remainder(
             missing = tree.add(missing, part)
     if isinstance(missing, dict) and not missing:
         return torch.zeros_like(size)
-    return torch.where(size > 0, tree.norm(missing) / torch.where(size > 0, size, 1.0), 0.0)
+    size = torch.where(size > 0, size, torch.inf)
+    relative = tree.norm(missing) / size
+    return relative / (tree.norm(cotangent) / size).clamp_max(1.0) ** (relative / (1.0 + relative))
 
 
 def _adapted(state: Tree) -> Tree:

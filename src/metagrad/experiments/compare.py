@@ -11,17 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metagrad import checks, choosing, tree
+from metagrad import checks, tree
 from metagrad.estimators import (
     Binomial,
     Estimator,
     Exact,
     FiniteDifference,
     FirstOrder,
+    Grouped,
     Hybrid,
     Implicit,
+    Parallel,
     Reptile,
-    Split,
     Truncated,
 )
 from metagrad.experiments.config import Experiment, build_learner
@@ -34,6 +35,8 @@ from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad.training.progress import Reporter
 from metagrad.training.run import Run
 from metagrad.training.surroundings import surroundings
+
+_SIZES = ("order", "rounds", "groups", "window")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,7 @@ class Row:
     Attributes:
         estimator: its constructor expression.
         family: its class.
-        size: its order, or its window where it has no order; None where it has neither.
+        size: its order, rounds, groups or window; None where it has none of these.
         proximal: λ of the inner problem that it and its reference solve; None for none.
         error: quartiles (25, 50, 75 %) over tasks of ‖estimate − exact‖ / ‖exact‖, in float64.
         cosine: median over tasks of the cosine between estimate and exact.
@@ -98,7 +101,8 @@ def candidates(num_steps: int) -> list[Estimator]:
         *(Binomial(order=order, scale="paper") for order in between),
         *(Binomial(order=order, center="auto") for order in between),
         *(Hybrid(window=num_steps - 1, order=order) for order in range(1, num_steps - 1)),
-        *(estimator for estimator in choosing.candidates(num_steps) if isinstance(estimator, Split)),
+        *(Grouped(groups=groups) for groups in between[1:]),
+        *(Parallel(rounds=rounds) for rounds in between[1:]),
         Exact(),
         Implicit(),
         FiniteDifference(),
@@ -139,7 +143,7 @@ def compare(config: Experiment, effort: Effort, reporter: Reporter, say: Callabl
             Row(
                 estimator=short(one.estimator),
                 family=type(one.estimator).__name__,
-                size=getattr(one.estimator, "order", getattr(one.estimator, "window", None)),
+                size=_size(one.estimator),
                 proximal=one.proximal,
                 error=error,
                 cosine=cosine,
@@ -151,6 +155,11 @@ def compare(config: Experiment, effort: Effort, reporter: Reporter, say: Callabl
             )
         )
     return rows
+
+
+def _size(estimator: Estimator) -> int | None:
+    """The first that it has: an order and a window are told apart by the order."""
+    return next((getattr(estimator, name) for name in _SIZES if hasattr(estimator, name)), None)
 
 
 def _applicable(

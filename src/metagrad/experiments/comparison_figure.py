@@ -18,8 +18,8 @@ _STYLES: dict[tuple[str, str], tuple[str, str, str]] = {
     ("Binomial", "'paper'"): ('Binomial, scale="paper"', "#56B4E9", "^"),
     ("Binomial", "'auto'"): ('Binomial, center="auto"', "#882255", "*"),
     ("Hybrid", ""): ("Hybrid, window = K − 1", "#009E73", "D"),
-    ("Split", ""): ("Split, exact late, one round early", "#999933", "h"),
-    ("Split", "late="): ("Split, one round late, exact early", "#AA4499", "p"),
+    ("Grouped", ""): ("Grouped, groups beside it", "#999933", "h"),
+    ("Parallel", ""): ("Parallel, rounds beside it", "#AA4499", "p"),
     ("Implicit", ""): ("Implicit, proximal problem", "#CC79A7", "P"),
     ("FiniteDifference", ""): ("FiniteDifference, proximal problem", "#E69F00", "X"),
 }
@@ -76,7 +76,7 @@ def _frontier(axes: Axes, best: Sequence[Row], cost: Callable[[Row], float]) -> 
 
 
 def _kind(row: Row) -> str:
-    kinds = {"Binomial": ("'paper'", "'auto'"), "Split": ("late=",)}
+    kinds = {"Binomial": ("'paper'", "'auto'")}
     return next((kind for kind in kinds.get(row.family, ()) if kind in row.estimator), "")
 
 
