@@ -191,7 +191,7 @@ def test_fewest_rounds_count_no_estimator_with_more_products_than_exact():
     place = Place("sinusoid", 0.02, 3, 0)
     records = [
         row(place, "error", "Binomial", 1, [0.01], products=4),
-        row(place, "error", "Candidate", 0, [0.05], products=3, rounds=2),
+        row(place, "error", "Grouped", 2, [0.05], products=3, rounds=2),
     ]
     assert Grid.of(records).fewest_rounds(place, 0.1) == 2
     assert Grid.of(records).fewest_rounds(place, 0.04) == 3

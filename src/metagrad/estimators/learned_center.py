@@ -64,9 +64,11 @@ def pull_about_learned_center(chain: Chain, cotangent: Tree, lowest: Sequence[in
             adjoint = tree.add(asked[k].state, curved_k)
             if last:
                 meta = tree.add(meta, tree.add(asked[k].meta, mixed_k))
-        if not last and lowest[level + 1] < low:
+        if last:
+            return Adjoint(adjoint, meta, {"error_estimate": _error(_distrust(answers, earlier), guesses, adjoint)})
+        if lowest[level + 1] < low:
             asked[low - 1] = chain.direct(low - 1, adjoint)
-    return Adjoint(adjoint, meta, {"error_estimate": _error(_distrust(answers, earlier), guesses, adjoint)})
+    raise AssertionError("the last round returns")
 
 
 def _distrust(answers: Answers, guesses: Sequence[Product]) -> Tensor:

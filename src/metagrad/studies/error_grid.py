@@ -8,8 +8,8 @@ import torch
 from matplotlib.figure import Figure
 
 from metagrad.capture import Mode
-from metagrad.choosing import Auto, Chooser, candidates
-from metagrad.estimators import Estimator, Exact
+from metagrad.choosing import Auto, Chooser
+from metagrad.estimators import Estimator, Grouped, Parallel
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.expression import short
 from metagrad.inner.loop import InnerLoop
@@ -32,7 +32,7 @@ _SQUARED = (0.01,)
 
 
 class ErrorGrid(Study[ErrorGridSettings]):
-    """Errors of Truncated, of Binomial plain, with scale "paper" and with center "auto", and of what `Auto` picks."""
+    """Errors of Truncated, Grouped, Parallel, of Binomial plain, scale "paper" and center "auto", and of `Auto`'s pick."""
 
     name: ClassVar[str] = "error-grid"
     title: ClassVar[str] = 'Error of center="auto" against plain, scale "paper" and Truncated, over a grid of networks'
@@ -117,7 +117,7 @@ class ErrorGrid(Study[ErrorGridSettings]):
         tasks = drawn(sources.validation, network.tasks, settings.task_seed)
         wanted = Auto(tolerance=settings.bars.tolerance, probes=network.probes)
         chosen = _decision(wanted, loop, meta, drawn(sources.train, network.probes, settings.probe_seed))
-        estimators = _estimators(steps, wanted)
+        estimators = _estimators(steps)
         kept = replace(loop, reuse=loop.num_steps)  # every estimator goes back along the same trajectory
         found = task_errors(kept, [*estimators.values(), chosen], meta, tasks, network.tasks_at_once)
         *errors, delivered = found
@@ -153,15 +153,14 @@ def _network(name: str, full: bool) -> GridNetwork:
     )
 
 
-def _estimators(steps: int, auto: Auto) -> Mapping[tuple[str, int], Estimator]:
-    """Every order of every family, and whatever else `Auto` may choose, under the family "Candidate"."""
-    found: dict[tuple[str, int], Estimator] = dict(by_order(steps))
-    others = [
-        one
-        for one in candidates(steps)
-        if auto.allows(one, steps) and one not in found.values() and not isinstance(one, Exact)
-    ]
-    return found | {("Candidate", number): one for number, one in enumerate(others)}
+def _estimators(steps: int) -> Mapping[tuple[str, int], Estimator]:
+    """Every order of every family; all that `Auto` may choose is among them."""
+    orders = range(1, steps)
+    return {
+        **by_order(steps),
+        **{("Grouped", order): Grouped(order) for order in orders},
+        **{("Parallel", order): Parallel(order) for order in orders},
+    }
 
 
 def _decision(auto: Auto, loop: InnerLoop, meta: Tree, tasks: Task) -> Estimator:

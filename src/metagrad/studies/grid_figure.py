@@ -11,8 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from metagrad.studies.grid_findings import delivered, estimates_within
-from metagrad.studies.grid_records import BINOMIALS, OTHERS, ErrorGridSettings, Grid, GridNetwork, Place
-from metagrad.studies.network_records import FAMILIES
+from metagrad.studies.grid_records import (
+    BINOMIALS,
+    LEARNED,
+    NAMES,
+    OTHERS,
+    ErrorGridSettings,
+    Grid,
+    GridNetwork,
+    Place,
+)
 from metagrad.studies.study import Listing, Record
 
 _REACH = 3.0
@@ -45,9 +53,9 @@ def figure(settings: ErrorGridSettings, records: Sequence[Record]) -> Figure:
 
 
 def listings(settings: ErrorGridSettings, records: Sequence[Record]) -> list[Listing]:
-    """Ratios by network, estimates of errors, what `Auto` delivers, and every error."""
+    """Ratios by network, what more products buy, estimates of errors, what `Auto` delivers, and every error."""
     grid = Grid.of(records)
-    tables = [_ratios(settings, grid), _own(settings, grid), _auto(settings, grid)]
+    tables = [_ratios(settings, grid), _parallel(settings, grid), _own(settings, grid), _auto(settings, grid)]
     return tables + [_errors(grid, network, steps) for network in settings.networks for steps in network.num_steps]
 
 
@@ -83,7 +91,7 @@ def _ratios(settings: ErrorGridSettings, grid: Grid) -> Listing:
             near = sum(best[key] <= settings.bars.of_best for key in keys)
             middle = (f"{median(each[family][key] for key in keys):.2g}" for family in OTHERS)
             rows.append((network.name, str(steps), *middle, f"{near} of {len(keys)}"))
-    columns = ("network", "K", *(f"over {FAMILIES[family]}" for family in OTHERS))
+    columns = ("network", "K", *(f"over {NAMES[family]}" for family in OTHERS))
     return Listing(
         'Error with center "auto" over that of others of the same L, 1 < L < K: median over α, stages and L',
         (*columns, f"at most {settings.bars.of_best:g} of the best"),
@@ -91,16 +99,42 @@ def _ratios(settings: ErrorGridSettings, grid: Grid) -> Listing:
     )
 
 
+def _parallel(settings: ErrorGridSettings, grid: Grid) -> Listing:
+    rounding = settings.bars.rounding
+    rows: list[tuple[str, ...]] = []
+    for network in settings.networks:
+        for steps in network.num_steps:
+            here = [e for place, e in grid.entries.items() if (place.network, place.num_steps) == (network.name, steps)]
+            for order in range(2, steps) if here else ():
+                pairs = [(entries["Parallel", order], entries["Binomial-auto", order]) for entries in here]
+                ratios = [max(one.error, rounding) / max(other.error, rounding) for one, other in pairs]
+                ahead, behind = pairs[0]
+                rows.append(
+                    (
+                        network.name,
+                        str(steps),
+                        str(order),
+                        f"{ahead.products} and {behind.products}",
+                        f"{median(ratios):.2g}",
+                        f"{min(ratios):.2g} to {max(ratios):.2g}",
+                    )
+                )
+    columns = ("network", "K", "rounds", "products of either", "median", "range")
+    return Listing(
+        'Error of Parallel over that of center "auto" in as many rounds, over α and stages', columns, tuple(rows)
+    )
+
+
 def _own(settings: ErrorGridSettings, grid: Grid) -> Listing:
     rows: list[tuple[str, ...]] = []
     for network in settings.networks:
         here = Grid({place: entries for place, entries in grid.entries.items() if place.network == network.name})
-        counted = (estimates_within(settings, here, family) for family in BINOMIALS)
+        counted = (estimates_within(settings, here, family) for family in (*BINOMIALS, *LEARNED))
         rows.append((network.name, *(f"{near} of {total}" for near, total in counted)))
     title = (
         f"Estimates of the error within a factor of {settings.bars.within:g} of it (medians over tasks), L = 1 … K − 1"
     )
-    return Listing(title, ("network", *(FAMILIES[family] for family in BINOMIALS)), tuple(rows))
+    return Listing(title, ("network", *(NAMES[family] for family in (*BINOMIALS, *LEARNED))), tuple(rows))
 
 
 def _auto(settings: ErrorGridSettings, grid: Grid) -> Listing:
@@ -131,9 +165,9 @@ def _place(place: Place) -> tuple[str, ...]:
 
 
 def _errors(grid: Grid, network: GridNetwork, steps: int) -> Listing:
-    families = ("Truncated", *BINOMIALS)
+    families = ("Truncated", *BINOMIALS, *LEARNED)
     rows = [
-        (f"{place.alpha:g}", str(place.meta_steps), FAMILIES[family], first, *cells)
+        (f"{place.alpha:g}", str(place.meta_steps), NAMES[family], first, *cells)
         for place, here in grid.entries.items()
         if (place.network, place.num_steps) == (network.name, steps)
         for first in [f"{here['FirstOrder', 0].error:.2g}"]

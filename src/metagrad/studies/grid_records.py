@@ -6,9 +6,15 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
 
+from metagrad.studies.network_records import FAMILIES
 from metagrad.studies.study import Record
 
 BINOMIALS = ("Binomial", "Binomial-paper", "Binomial-auto")
+LEARNED = ("Grouped", "Parallel")
+"""Families that learn a center as well; their order is the number of groups and of rounds."""
+
+NAMES: Mapping[str, str] = {**FAMILIES, "Grouped": "Grouped", "Parallel": "Parallel"}
+
 OTHERS = ("Binomial", "Truncated", "Binomial-paper")
 """Families that center="auto" is held against."""
 
