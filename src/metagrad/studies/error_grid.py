@@ -32,7 +32,7 @@ _SQUARED = (0.01,)
 
 
 class ErrorGrid(Study[ErrorGridSettings]):
-    """Errors of Truncated, Grouped, Parallel, of Binomial plain, scale "paper" and center "auto", and of `Auto`'s pick."""
+    """Errors of Truncated, Grouped, Parallel, Binomial plain, scale "paper", center "auto", and of `Auto`'s pick."""
 
     name: ClassVar[str] = "error-grid"
     title: ClassVar[str] = 'Error of center="auto" against plain, scale "paper" and Truncated, over a grid of networks'
