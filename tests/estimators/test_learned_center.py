@@ -1,4 +1,4 @@
-"""`Binomial(center="auto")`: what its models reproduce, where its error lies, and what must not make it stumble."""
+"""`Binomial(center="auto")` and `Parallel`: what their models reproduce, how wrong they are, what must not trip them."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch.func import vmap
 
 from cases import HEAD, LOSS, MODELS, RULES, captured, make_tasks
 from matrix_chain import MatrixChain, cotangent, flatten
-from metagrad import Binomial, Exact, FirstOrder, MetaLearner, Truncated, tree
+from metagrad import Binomial, Exact, FirstOrder, Grouped, MetaLearner, Parallel, Truncated, tree
 from metagrad.estimators import CurvatureRange, Pulled, error_bound
 from metagrad.estimators.link_models import Answers, LinkModels
 
@@ -67,6 +67,9 @@ def auto(order):
     return Binomial(order, center="auto")
 
 
+both = pytest.mark.parametrize("make", [auto, Parallel], ids=["auto", "Parallel"])
+
+
 def median(values):
     return torch.tensor(values, dtype=torch.float64).median().item()
 
@@ -82,15 +85,17 @@ def test_is_closer_than_plain_and_truncated(steepness, order):
     assert meta <= 0.96 * median([error(Binomial(order), *case, "meta") for case in cases])
 
 
+@both
 @pytest.mark.parametrize("order", [1, 2, 3])
-def test_error_has_slope_order_plus_one_or_more_in_the_step_size(order):
-    errors = [error(auto(order), Bowls.drifting(rate), outer()) for rate in (1e-2, 1e-3)]
+def test_error_has_slope_order_plus_one_or_more_in_the_step_size(order, make):
+    errors = [error(make(order), Bowls.drifting(rate), outer()) for rate in (1e-2, 1e-3)]
     assert errors[0] / errors[1] >= 0.8 * 10 ** (order + 1)
 
 
-def test_order_zero_is_first_order():
+@both
+def test_order_zero_is_first_order(make):
     chain = MatrixChain.random(STEPS)
-    learned, first = (e.pull(chain, cotangent()) for e in (auto(0), FirstOrder()))
+    learned, first = (e.pull(chain, cotangent()) for e in (make(0), FirstOrder()))
     assert torch.equal(flatten(learned.start), flatten(first.start))
     assert torch.equal(learned.meta["rule"], first.meta["rule"])
 
@@ -119,52 +124,57 @@ def test_curvature_of_low_rank_is_learned_whole(rank):
         assert torch.allclose(models.product(k, direction).curved - rest, hessians[k] @ direction, atol=1e-10)
 
 
+@both
 @pytest.mark.parametrize("order", [1, 2, 4, 5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_links_without_curvature(order, dtype):
+def test_links_without_curvature(order, dtype, make):
     flat = Bowls(torch.zeros(STEPS, SIZE, SIZE, dtype=dtype), torch.zeros(STEPS, SIZE, 3, dtype=dtype), 0.1)
-    adjoint = auto(order).pull(flat, outer(dtype=dtype))
+    adjoint = make(order).pull(flat, outer(dtype=dtype))
     assert torch.equal(adjoint.start["adapted"], outer(dtype=dtype)["adapted"])
     assert adjoint.start["adapted"].dtype == dtype
     assert adjoint.diagnostics["error_estimate"] == 0
 
 
+@both
 @pytest.mark.parametrize("order", [1, 2, 4, 5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_directions_that_vanish_or_repeat_or_curve_down(order, dtype):
+def test_directions_that_vanish_or_repeat_or_curve_down(order, dtype, make):
     chain = Bowls.drifting(1.0, dtype=dtype)
-    nothing = auto(order).pull(chain, tree.scale(outer(dtype=dtype), 0.0))
+    nothing = make(order).pull(chain, tree.scale(outer(dtype=dtype), 0.0))
     assert not nothing.start["adapted"].any()
     assert nothing.diagnostics["error_estimate"] == 0
     identity = torch.eye(SIZE, dtype=dtype).expand(STEPS, SIZE, SIZE)
     alike = Bowls(identity, chain.mixed, 0.3)  # every adjoint is a multiple of the same vector
-    assert error(auto(order), alike, outer(dtype=dtype)) <= 10 * torch.finfo(dtype).eps
+    assert error(make(order), alike, outer(dtype=dtype)) <= 10 * torch.finfo(dtype).eps
     down = Bowls(-chain.hessians, chain.mixed, 0.3)
-    assert error(auto(order), down, outer(dtype=dtype)) <= 0.3
+    assert error(make(order), down, outer(dtype=dtype)) <= 0.3
 
 
+@both
 @pytest.mark.parametrize("order", range(1, STEPS + 1))
-def test_single_precision_is_as_close_as_its_rounding_allows(order):
+def test_single_precision_is_as_close_as_its_rounding_allows(order, make):
     precise, single = (
-        auto(order).pull(Bowls.drifting(1.0, dtype=dtype), outer(dtype=dtype)).start["adapted"].double()
+        make(order).pull(Bowls.drifting(1.0, dtype=dtype), outer(dtype=dtype)).start["adapted"].double()
         for dtype in (torch.float64, torch.float32)
     )
     assert (single - precise).norm() <= 1e-4 * precise.norm()
 
 
-def test_mapped_over_tasks_equals_a_loop():
+@both
+def test_mapped_over_tasks_equals_a_loop(make):
     chain, us = Bowls.drifting(1.0), torch.stack([outer(seed)["adapted"] for seed in range(3)])
-    mapped = vmap(lambda u: auto(3).pull(chain, {"adapted": u}).start["adapted"])(us)
-    looped = torch.stack([auto(3).pull(chain, {"adapted": u}).start["adapted"] for u in us])
+    mapped = vmap(lambda u: make(3).pull(chain, {"adapted": u}).start["adapted"])(us)
+    looped = torch.stack([make(3).pull(chain, {"adapted": u}).start["adapted"] for u in us])
     assert torch.allclose(mapped, looped, rtol=1e-10)
 
 
+@both
 @pytest.mark.parametrize("learner", [{}, {"adapts": True}, {"adapts": True, "proximal": 0.7}], ids=str)
 @pytest.mark.parametrize("rule", ["sgd", "nesterov", "rates-per-element"])
 @pytest.mark.parametrize("model", ["mlp", "tied-and-frozen", "batch-norm"])
-def test_exact_from_the_order_of_the_loop_on(model, rule, learner):
-    make, features = MODELS[model]
-    network, tasks, options = make().double(), make_tasks(features), dict(learner)
+def test_exact_from_the_order_of_the_loop_on(model, rule, learner, make):
+    new, features = MODELS[model]
+    network, tasks, options = new().double(), make_tasks(features), dict(learner)
     if options.pop("adapts", False):
         options["adapts"] = HEAD[model]
 
@@ -174,16 +184,17 @@ def test_exact_from_the_order_of_the_loop_on(model, rule, learner):
 
     exact = gradient(Exact())
     for order in (3, 4):
-        assert tree.norm(tree.subtract(gradient(auto(order)), exact)) <= 1e-10 * tree.norm(exact)
-    below, first = (tree.norm(tree.subtract(gradient(e), exact)) for e in (auto(2), FirstOrder()))
+        assert tree.norm(tree.subtract(gradient(make(order)), exact)) <= 1e-10 * tree.norm(exact)
+    below, first = (tree.norm(tree.subtract(gradient(e), exact)) for e in (make(2), FirstOrder()))
     assert 0 < below <= 0.2 * first
 
 
 @pytest.mark.parametrize("mode", ["whole", "pieces"])
-def test_captured_equals_uncaptured(mode):
+@pytest.mark.parametrize("estimator", [auto(2), Parallel(3), Grouped(2)], ids=repr)
+def test_captured_equals_uncaptured(mode, estimator):
     make, features = MODELS["mlp"]
     network, tasks = make().double(), make_tasks(features)
-    arguments = (network, LOSS, RULES["sgd"], 4, auto(2))
+    arguments = (network, LOSS, RULES["sgd"], 4, estimator)
     expected = MetaLearner(*arguments).meta_gradient(tasks)
     result = captured(mode)(*arguments).meta_gradient(tasks)
     assert tree.norm(tree.subtract(result.gradient, expected.gradient)) <= 1e-10 * tree.norm(expected.gradient)
@@ -195,3 +206,38 @@ def test_captured_equals_uncaptured(mode):
 def test_there_is_no_bound():
     with pytest.raises(TypeError, match=r"no bound for Binomial.*center depends on the task"):
         error_bound(auto(2), CurvatureRange.lipschitz([0.1, 0.2, 0.3]))
+    for estimator in (Parallel(2), Grouped(2)):
+        with pytest.raises(TypeError, match=rf"got {type(estimator).__name__}\(.*; measure its error"):
+            error_bound(estimator, CurvatureRange.lipschitz([0.1, 0.2, 0.3]))
+
+
+def test_one_round_is_the_same_for_all():
+    chain = Bowls.drifting(1.0)
+    one, *others = (e.pull(chain, outer()) for e in (auto(1), Parallel(1), Grouped(1)))
+    for other in others:
+        assert torch.equal(other.start["adapted"], one.start["adapted"])
+        assert torch.equal(other.meta["m"], one.meta["m"])
+        torch.testing.assert_close(other.diagnostics["error_estimate"], one.diagnostics["error_estimate"])
+
+
+@pytest.mark.parametrize("steepness", [0.1, 1.0])
+def test_asking_every_link_in_every_round_is_closer(steepness):
+    """Ten steps: from a few rounds on each of the links is known where it matters, and the band forgets the first."""
+    cases = [(Bowls.drifting(steepness, seed, steps=10), outer(seed)) for seed in range(5)]
+    shares = [
+        median([error(Parallel(rounds), *case) / error(auto(rounds), *case) for case in cases])
+        for rounds in range(2, 10)
+    ]
+    assert max(shares) <= 1.05
+    assert shares[4] <= 0.3  # six rounds
+    assert median([error(Parallel(8), *case) for case in cases]) <= 1e-4
+
+
+def test_two_of_three_estimates_of_the_error_are_within_a_factor_of_three():
+    ratios = []
+    for rounds in (2, 3, 4, 5):
+        for seed in range(5):
+            chain, u = Bowls.drifting(1.0, seed, steps=8), outer(seed)
+            told = Parallel(rounds).pull(chain, u).diagnostics["error_estimate"].item()
+            ratios.append(told / error(Parallel(rounds), chain, u))
+    assert sum(1 / 3 <= ratio <= 3 for ratio in ratios) >= 2 / 3 * len(ratios), ratios

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from matrix_chain import D, E, MatrixChain, Q, brute_force, cotangent, flatten
-from metagrad import Binomial, Exact, FirstOrder, Hybrid, Implicit, Parallel, Split, Truncated, tree
+from metagrad import Binomial, Exact, FirstOrder, Grouped, Hybrid, Implicit, Parallel, Split, Truncated, tree
 from metagrad.estimators import ConjugateGradient, Neumann
 
 STEPS = 5
@@ -26,6 +26,7 @@ LINEAR = [
 LEARNED = [
     *(Binomial(order, center="auto") for order in (0, 1, 2, 3, STEPS - 1, STEPS, STEPS + 1)),
     *(Parallel(rounds) for rounds in (0, 1, 2, STEPS - 1, STEPS, STEPS + 1)),
+    *(Grouped(groups) for groups in (1, 2, STEPS - 1, STEPS, STEPS + 1)),
     Split(3, late=Binomial(2, center="auto"), early=Parallel(1)),
 ]
 PULLBACKS = [*LINEAR, *LEARNED]
@@ -72,21 +73,7 @@ class TestEveryPullback:
         assert cost.solves == 0
 
     def test_repr_is_its_constructor(self, estimator):
-        names = {
-            c.__name__: c
-            for c in (
-                Exact,
-                FirstOrder,
-                Truncated,
-                Binomial,
-                Parallel,
-                Hybrid,
-                Split,
-                Implicit,
-                ConjugateGradient,
-                Neumann,
-            )
-        }
+        names = {c.__name__: c for c in (Exact, FirstOrder, Truncated, Binomial, Parallel, Grouped, Hybrid, Split)}
         assert eval(repr(estimator), names) == estimator
 
 
@@ -144,6 +131,7 @@ def test_exact_is_the_product_of_all_links(steps):
         lambda n: Binomial(n, scale="paper"),
         lambda n: Binomial(n, center="auto"),
         Parallel,
+        Grouped,
     ],
 )
 def test_orders_and_windows_of_the_loop_or_more_are_exact(make, extra):
@@ -214,6 +202,8 @@ def test_order_zero_is_first_order():
         (lambda: Binomial(1, scale=0.5, center="auto"), 'scale must stay 1 with center "auto"'),
         (lambda: Parallel(-1), "rounds must be at least 0, got -1"),
         (lambda: Parallel(2.0), "rounds must be an integer, got 2.0"),
+        (lambda: Grouped(0), "groups must be at least 1, got 0"),
+        (lambda: Grouped("2"), "groups must be an integer, got '2'"),
         (lambda: Truncated(-2), "window must be at least 0, got -2"),
         (lambda: Hybrid(-1, 2), "window must be at least 0"),
         (lambda: Hybrid(1, -2), "order must be at least 0"),
