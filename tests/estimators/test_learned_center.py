@@ -1,4 +1,4 @@
-"""`Binomial(center="auto")` and `Parallel`: what their models reproduce, how wrong they are, what must not trip them."""
+"""`Binomial(center="auto")` and `Parallel`: what models reproduce, how wrong they are, and what must not trip them."""
 
 import pytest
 import torch
