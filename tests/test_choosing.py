@@ -64,12 +64,10 @@ WANTED = Auto(tolerance=0.1)
     ("errors", "before", "chosen"),
     [
         ((0.06, 0.01, 0.01), None, CHEAP),
-        ((0.09, 0.06, 0.01), None, CHEAP),
-        ((0.09, 0.06, 0.01), DEAR, MIDDLE),  # the one in use would do, and 0.09 is not better than needed by the margin
-        ((0.09, 0.11, 0.01), MIDDLE, CHEAP),  # it would not do
+        ((0.09, 0.06, 0.01), None, MIDDLE),  # 0.09 is within the tolerance, and not by the margin
         ((0.09, 0.06, 0.01), CHEAP, CHEAP),  # in use, it stays
         ((0.11, 0.09, 0.01), MIDDLE, MIDDLE),
-        ((0.066, 0.09, 0.01), MIDDLE, CHEAP),  # a cheaper one that is clearly good enough takes over
+        ((0.083, 0.09, 0.01), MIDDLE, CHEAP),  # a cheaper one that is clearly good enough takes over
         ((0.5, 0.11, 0.06), MIDDLE, DEAR),
         ((0.5, 0.5, 0.5), MIDDLE, Exact()),
         ((math.nan, math.inf, 0.5), None, Exact()),
@@ -95,8 +93,8 @@ def test_dearer_ones_than_the_choice_are_not_measured():
     ("errors", "before", "chosen"),
     [
         ((0.3, 0.2, 0.25), None, MIDDLE),
-        ((0.3, 0.2, 0.29), DEAR, DEAR),  # not worse by the margin
-        ((0.3, 0.2, 0.31), DEAR, MIDDLE),
+        ((0.3, 0.2, 0.23), DEAR, DEAR),  # not worse by the margin
+        ((0.3, 0.2, 0.25), DEAR, MIDDLE),
         ((0.05, 0.02, 0.01), None, CHEAP),  # with a tolerance as well, the cheapest that meets it
     ],
 )

@@ -11,8 +11,8 @@ from metagrad.estimators import Binomial, Estimator, Exact, FirstOrder, Grouped,
 DEFAULT_TOLERANCE = 0.1
 """Of "auto" where nothing else is said."""
 
-MARGIN = 1.5
-"""Factor by which an estimator has to be better than needed to take the place of one that will do."""
+MARGIN = 1.2
+"""Factor by which an estimator has to be better than needed to be taken up."""
 
 HOPELESS = 3.0
 """Multiple of the target above which one task is enough to drop an estimator."""
@@ -32,7 +32,7 @@ class Auto:
 
     Each decision measures on the first `probes` tasks of the meta-batch, as written, one task and one product at a
     time; an estimator that is `HOPELESS` on the first is dropped there, and those dearer than one that will do are not
-    measured. The one in use stays until it misses the tolerance, or a cheaper one is better than needed by `MARGIN`.
+    measured. The one in use stays until it misses the tolerance, or another is better than needed by `MARGIN`.
     Decisions are taken at the first meta-gradient and at every `every`-th after it, and sooner, but not within a tenth
     of that, when the estimator's own error estimate is above twice the tolerance.
 
@@ -163,17 +163,12 @@ def decide(auto: Auto, affordable: Sequence[Estimator], measure: Measure, before
     """
     errors: dict[Estimator, float] = {}
     target = auto.target
-
-    def error(estimator: Estimator) -> float:
-        if estimator not in errors:
-            found = measure(estimator, HOPELESS * target if target > 0 else math.inf)
-            errors[estimator] = math.inf if math.isnan(found) else found
-        return errors[estimator]
-
-    compared = [] if target == 0.0 and Exact() in affordable else [e for e in affordable if not isinstance(e, Exact)]
-    will_do = isinstance(before, Exact) or (before in compared and error(before) <= target)
-    for estimator in compared:
-        if error(estimator) <= (target / MARGIN if will_do and estimator != before else target):
+    for estimator in affordable:
+        if isinstance(estimator, Exact) or (target == 0.0 and Exact() in affordable):
+            continue
+        error = measure(estimator, HOPELESS * target if target > 0 else math.inf)
+        errors[estimator] = math.inf if math.isnan(error) else error
+        if errors[estimator] <= (target if estimator == before else target / MARGIN):
             return _decided(estimator, before, errors, f"the cheapest within the tolerance of {target:g}")
     if Exact() in affordable:
         reason = f"no cheaper one is within the tolerance of {target:g}" if target > 0 else "it fits the budget"
