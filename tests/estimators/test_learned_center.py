@@ -1,5 +1,7 @@
 """`Binomial(center="auto")` and `Parallel`: what models reproduce, how wrong they are, and what must not trip them."""
 
+import math
+
 import pytest
 import torch
 from torch.func import vmap
@@ -241,3 +243,41 @@ def test_two_of_three_estimates_of_the_error_are_within_a_factor_of_three():
             told = Parallel(rounds).pull(chain, u).diagnostics["error_estimate"].item()
             ratios.append(told / error(Parallel(rounds), chain, u))
     assert sum(1 / 3 <= ratio <= 3 for ratio in ratios) >= 2 / 3 * len(ratios), ratios
+
+
+@pytest.mark.parametrize("rate", [0.3, 1.0, 3.0])
+def test_the_error_is_what_the_models_get_wrong_of_changes(rate):
+    """Equations 9 and 10 of docs/derivation.md, with every model written out as a matrix."""
+    steps, u = 6, outer()
+    chain = Bowls.drifting(rate, steps=steps)
+    curved, unit = rate * chain.hessians, torch.eye(SIZE, dtype=torch.float64)
+
+    def pulled(link):
+        adjoints = [u["adapted"]]
+        for k in reversed(range(steps)):
+            adjoints.append(link(k, adjoints[-1]))
+        return torch.stack(adjoints[::-1])  # before link 0, …, behind the last
+
+    exact = pulled(lambda k, adjoint: adjoint - curved[k] @ adjoint)
+    before = u["adapted"].expand(steps + 1, -1)
+    first, most, epsilon, models = (before - exact).norm(dim=1), 1.0, 0.0, None
+    for r in range(1, steps):
+        asked = steps - r + 1
+        directions = -rate * before[1 : asked + 1]
+        answers = Answers.of(directions, chain.window(0, asked).curvature_everywhere(directions)[0], {})
+        models = LinkModels.first(answers) if models is None else models.after(answers)
+        known = rate * (models.rows.mT @ models.core @ models.rows + models.rest * unit)
+        off = torch.zeros_like(curved)  # of links that are not asked any more their direction does not change
+        off[:asked] = curved[:asked] - known
+        now = pulled(lambda k, a, off=off, was=before: a - curved[k] @ a + off[k] @ (a - was[k + 1]))
+        torch.testing.assert_close(now[0], Parallel(r).pull(chain, u).start["adapted"], rtol=1e-9, atol=1e-11)
+        told, through = torch.zeros(SIZE, dtype=torch.float64), unit
+        for k in range(steps):
+            told = told + through @ off[k] @ (now[k + 1] - before[k + 1])
+            through = through @ (unit - curved[k])
+        torch.testing.assert_close(now[0] - exact[0], told, rtol=1e-8, atol=1e-12)
+        most = max(most, torch.linalg.matrix_norm(unit - known, 2).max().item())
+        epsilon = max(epsilon, torch.linalg.matrix_norm(off, 2).max().item())
+        bound = math.comb(steps - 1, r) * epsilon**r * most ** (steps - 1 - r) * first.max()
+        assert 1e-12 < (now[0] - exact[0]).norm() <= bound
+        before = now

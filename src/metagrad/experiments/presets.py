@@ -15,6 +15,8 @@ from metagrad.inner.rules import SGD
 BARE: Mapping[str, Mapping[str, Any]] = {
     "Truncated": {"window": 2},
     "Binomial": {"order": 2},
+    "Parallel": {"rounds": 3},
+    "Grouped": {"groups": 3},
     "Hybrid": {"window": 4, "order": 2},
     "Split": {"window": 2},
     "Auto": {"tolerance": DEFAULT_TOLERANCE},
