@@ -7,7 +7,8 @@ import torch
 
 from metagrad import SGD, Auto, Binomial, choosing
 from metagrad.experiments import comparison_figure, figures, tables
-from metagrad.experiments.compare import Effort, candidates, compare, record
+from metagrad.experiments.candidates import candidates
+from metagrad.experiments.compare import Effort, compare, record
 from metagrad.experiments.expression import short
 from metagrad.experiments.presets import sinusoid
 from metagrad.experiments.recommendation import frontier, policy, recommended

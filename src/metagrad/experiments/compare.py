@@ -12,19 +12,8 @@ import torch
 from torch import Tensor
 
 from metagrad import checks, tree
-from metagrad.estimators import (
-    Binomial,
-    Estimator,
-    Exact,
-    FiniteDifference,
-    FirstOrder,
-    Grouped,
-    Hybrid,
-    Implicit,
-    Parallel,
-    Reptile,
-    Truncated,
-)
+from metagrad.estimators import Estimator, Exact, FiniteDifference, Implicit
+from metagrad.experiments.candidates import candidates, size
 from metagrad.experiments.config import Experiment, build_learner
 from metagrad.experiments.expression import short
 from metagrad.experiments.session import start
@@ -35,8 +24,6 @@ from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad.training.progress import Reporter
 from metagrad.training.run import Run
 from metagrad.training.surroundings import surroundings
-
-_SIZES = ("order", "rounds", "groups", "window")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,25 +77,6 @@ class Row:
     peak_bytes: int
 
 
-def candidates(num_steps: int) -> list[Estimator]:
-    """Every estimator worth a row for a loop of `num_steps` steps, cheapest families first."""
-    between = range(1, num_steps)
-    return [
-        FirstOrder(),
-        Reptile(),
-        *(Truncated(window=window) for window in between),
-        *(Binomial(order=order) for order in between),
-        *(Binomial(order=order, scale="paper") for order in between),
-        *(Binomial(order=order, center="auto") for order in between),
-        *(Hybrid(window=num_steps - 1, order=order) for order in range(1, num_steps - 1)),
-        *(Grouped(groups=groups) for groups in between[1:]),
-        *(Parallel(rounds=rounds) for rounds in between[1:]),
-        Exact(),
-        Implicit(),
-        FiniteDifference(),
-    ]
-
-
 def compare(config: Experiment, effort: Effort, reporter: Reporter, say: Callable[[str], None]) -> list[Row]:
     """Measure every candidate after `config.meta_steps` meta-steps of training with Exact.
 
@@ -143,7 +111,7 @@ def compare(config: Experiment, effort: Effort, reporter: Reporter, say: Callabl
             Row(
                 estimator=short(one.estimator),
                 family=type(one.estimator).__name__,
-                size=_size(one.estimator),
+                size=size(one.estimator),
                 proximal=one.proximal,
                 error=error,
                 cosine=cosine,
@@ -155,11 +123,6 @@ def compare(config: Experiment, effort: Effort, reporter: Reporter, say: Callabl
             )
         )
     return rows
-
-
-def _size(estimator: Estimator) -> int | None:
-    """The first that it has: an order and a window are told apart by the order."""
-    return next((getattr(estimator, name) for name in _SIZES if hasattr(estimator, name)), None)
 
 
 def _applicable(
