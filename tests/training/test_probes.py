@@ -6,7 +6,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from metagrad import SGD, Binomial, Exact, FirstOrder, Implicit, Truncated, tree
+from metagrad import SGD, Binomial, Exact, FirstOrder, Grouped, Implicit, Parallel, Truncated, tree
 from metagrad.experiments.presets import sinusoid
 from metagrad.experiments.training_figure import training
 from metagrad.tasks.regression import Sinusoids
@@ -123,7 +123,9 @@ def test_without_an_expansion_the_remedy_is_a_window():
     ("estimator", "taken", "other"),
     [
         (Binomial(2, scale="paper"), "scale='paper'", "center='auto'"),
-        (Binomial(2, center="auto"), "center='auto'", "scale='paper'"),
+        (Binomial(2, center="auto"), "center='auto'", "Parallel"),
+        (Parallel(2), "Parallel", "more rounds"),
+        (Grouped(2), "order", "more groups"),
     ],
 )
 def test_the_remedy_is_not_what_is_there_already(estimator, taken, other):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from metagrad.estimators import Binomial, Estimator, Hybrid, Split
+from metagrad.estimators import Binomial, Estimator, Grouped, Hybrid, Parallel, Split
 
 UNSAFE = 1.0
 """Relative error from which an estimate is worse than none: that of zero, ‖0 − exact‖ / ‖exact‖."""
@@ -51,8 +51,16 @@ class ErrorWatch:
 
 
 def _remedy(estimator: Estimator) -> str:
-    if isinstance(estimator, Binomial | Hybrid | Split):
-        others = [way for way in ("scale='paper'", "center='auto'") if way not in repr(estimator)]
-        ways = ", ".join(["a smaller inner lr", "a higher order", *others])
-        return f"the expansion is outside its safe range: take {ways}, or Exact()"
-    return "take a smaller inner lr, a larger window, Binomial(order=2, center='auto'), or Exact()"
+    match estimator:
+        case Parallel():
+            ways = ["more rounds"]
+        case Grouped():
+            ways = ["more groups", "Parallel(rounds=3)"]
+        case Binomial(center="auto"):
+            ways = ["a higher order", "Parallel(rounds=3)"]
+        case Binomial() | Hybrid() | Split():
+            others = (way for way in ("scale='paper'", "center='auto'") if way not in repr(estimator))
+            ways = ["a higher order", *others]
+        case _:
+            return "take a smaller inner lr, a larger window, Binomial(order=2, center='auto'), or Exact()"
+    return f"the expansion is outside its safe range: take a smaller inner lr, {', '.join(ways)}, or Exact()"
