@@ -30,9 +30,9 @@ class Binomial(Pullback):
     up to 2L + 2 further copies of the adapted parameters for each of these.
     When it is wrong: the expansion overshoots once K·α·λmax passes 2 or 3; then a center of "auto", or near the middle
     of the spectrum of αH, a scale of "paper", or a higher order helps. Error of the order of (K·α·‖H‖)^{L+1}/(L+1)!.
-    With "auto", where curvature is large in many directions that L rounds do not meet; on networks of a few
-    thousand numbers its own linear algebra adds some half to the time, uncompiled. With scale 1, an order of K or
-    more is exact.
+    With "auto", where curvature is large in many directions that L rounds do not meet (`Parallel` meets more of them in
+    as many rounds); on networks of a few thousand numbers its own linear algebra adds some half to the time,
+    uncompiled. With scale 1, an order of K or more is exact.
     Source: equation 8 and algorithms 1 and 2 of the binomial paper (its triangular matrix must include the diagonal);
     both kinds of center are ours.
 
