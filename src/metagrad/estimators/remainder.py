@@ -63,8 +63,8 @@ def relative_remainder(
     their geometric mean where r is 1, and nearer to the cotangent's where it is more.
 
     Cost: no product, a few sums over one round. When it is wrong: where the expansion diverges (error above 1) its
-    size is a guess at ‖exact‖, mostly right within a factor of three; far too large where the exact one is much
-        longer than the cotangent, as on an untrained Conv4 at steps of 0.4 (and an error of 1).
+    size is a guess at ‖exact‖, mostly right within a factor of three; the error told is far too large where the exact
+    one is much longer than the cotangent, as on an untrained Conv4 at steps of 0.4 (where the error is 1).
 
     Args:
         last: the last round.
