@@ -50,7 +50,7 @@ def told(missing, estimate, scale=1.0):
     ratio = abs(missing / estimate)
     if scale != 1.0:
         return ratio
-    return ratio * max(1.0, abs(estimate)) ** (ratio / (1 + ratio))
+    return ratio * max(1.0, abs(estimate)) ** (ratio / (2 + 2 * ratio))
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, K - 1])

@@ -52,15 +52,15 @@ def relative_remainder(
 ) -> Tensor:
     """Estimate of ‖estimate − exact‖ / ‖exact‖ on the state before the first link, 0-d.
 
-        r, but where c is 1    r / min(1, ‖cotangent‖ / ‖estimate‖)^{r/(1 + r)},
+        r, but where c is 1    r / min(1, ‖cotangent‖ / ‖estimate‖)^{r/(2 + 2r)},
         r = ‖ Σ_k H_k·δ_k + Σ_k (1 − c)·H_k·u_k + s·Σ_k D δ_k ‖ / ‖estimate‖,  ‖H_k δ_k‖ from ‖H_k·(last change of u_k)‖
 
     δ_k is the change of direction u_k since link k was last asked: the orders above are what H_k makes of it. Its
     product is taken along δ_k, as long as the link's last answer says. What earlier links make of it is left out.
 
     r is relative to the estimate. Where r is not small and the estimate is longer than the cotangent was, an expansion
-    that is not damped has mostly overshot, and the exact one is shorter: its length is then taken between the two, at
-    their geometric mean where r is 1, and nearer to the cotangent's where it is more.
+    that is not damped has mostly overshot, and the exact one is shorter: its length is then taken between the two, the
+    nearer to their geometric mean the larger r is.
 
     Cost: no product, a few sums over one round. When it is wrong: where the expansion diverges (error above 1) its
     size is a guess at ‖exact‖, mostly right within a factor of three; the error told is far too large where the exact
@@ -96,7 +96,7 @@ def relative_remainder(
     relative = tree.norm(missing) / size
     if isinstance(damped, dict) and damped:
         return relative
-    return relative / (tree.norm(cotangent) / size).clamp_max(1.0) ** (relative / (1.0 + relative))
+    return relative / (tree.norm(cotangent) / size).clamp_max(1.0) ** (relative / (2.0 + 2.0 * relative))
 
 
 def _adapted(state: Tree) -> Tree:
