@@ -67,7 +67,7 @@ WANTED = Auto(tolerance=0.1)
         ((0.09, 0.06, 0.01), None, MIDDLE),  # 0.09 is within the tolerance, and not by the margin
         ((0.09, 0.06, 0.01), CHEAP, CHEAP),  # in use, it stays
         ((0.11, 0.09, 0.01), MIDDLE, MIDDLE),
-        ((0.083, 0.09, 0.01), MIDDLE, CHEAP),  # a cheaper one that is clearly good enough takes over
+        ((0.066, 0.09, 0.01), MIDDLE, CHEAP),  # a cheaper one that is clearly good enough takes over
         ((0.5, 0.11, 0.06), MIDDLE, DEAR),
         ((0.5, 0.5, 0.5), MIDDLE, Exact()),
         ((math.nan, math.inf, 0.5), None, Exact()),
@@ -93,8 +93,8 @@ def test_dearer_ones_than_the_choice_are_not_measured():
     ("errors", "before", "chosen"),
     [
         ((0.3, 0.2, 0.25), None, MIDDLE),
-        ((0.3, 0.2, 0.23), DEAR, DEAR),  # not worse by the margin
-        ((0.3, 0.2, 0.25), DEAR, MIDDLE),
+        ((0.3, 0.2, 0.29), DEAR, DEAR),  # not worse by the margin
+        ((0.3, 0.2, 0.31), DEAR, MIDDLE),
         ((0.05, 0.02, 0.01), None, CHEAP),  # with a tolerance as well, the cheapest that meets it
     ],
 )
@@ -363,7 +363,10 @@ def test_an_experiment_keeps_it_in_its_configuration():
 @pytest.mark.parametrize("steps", [5, 10])
 @pytest.mark.parametrize("meta_steps", [0, 300])
 def test_a_tolerance_holds_on_fresh_tasks_at_no_more_products_than_exact(steps, meta_steps):
-    """The sinusoid network of the preset, trained by Exact; 40 tasks that no decision saw."""
+    """The sinusoid network of the preset, trained by Exact; three decisions, each with 40 tasks that it did not see.
+
+    Together, because a decision on eight tasks can be unlucky: simulated on recorded errors, one in a thousand is.
+    """
     config = sinusoid()
     config = replace(
         config, num_steps=steps, estimator=Exact(), machine=replace(config.machine, dtype="float64", capture="off")
@@ -378,9 +381,11 @@ def test_a_tolerance_holds_on_fresh_tasks_at_no_more_products_than_exact(steps, 
         optimizer.zero_grad()
         made.backward(sample(25))
         optimizer.step()
-    chosen = MetaLearner(made.model, config.problem.loss(), config.rule, steps, "auto", tolerance=0.1)
-    chosen.meta_gradient(sample(25))
-    fresh = sample(40)
-    errors = torch.tensor([chosen.probe(alone(fresh, t)).error for t in range(40)])
-    assert errors.median() <= 0.1
-    assert chosen.in_use.cost(steps).products <= steps
+    errors: list[float] = []
+    for _ in range(3):
+        chosen = MetaLearner(made.model, config.problem.loss(), config.rule, steps, "auto", tolerance=0.1)
+        chosen.meta_gradient(sample(25))
+        assert chosen.in_use.cost(steps).products <= steps
+        fresh = sample(40)
+        errors += [chosen.probe(alone(fresh, t)).error for t in range(40)]
+    assert torch.tensor(errors).median() <= 0.1

@@ -58,7 +58,7 @@ def test_public_names():
     names = {
         *("MetaLearner", "Task", "Batch", "InnerLoop", "WholeModel", "PartOfModel", "Proximal"),
         *("SGD", "Momentum", "LearnedRates", "Exact", "FirstOrder", "Truncated", "Binomial", "Hybrid", "Split"),
-        *("Implicit", "FiniteDifference", "Reptile", "MetaGradient", "meta_gradient"),
+        *("Parallel", "Grouped", "Implicit", "FiniteDifference", "Reptile", "MetaGradient", "meta_gradient"),
         "Auto",
         *("Stored", "SquareRoot", "Slots", "Logarithmic"),
     }

@@ -11,7 +11,7 @@ from metagrad.estimators import Binomial, Estimator, Exact, FirstOrder, Grouped,
 DEFAULT_TOLERANCE = 0.1
 """Of "auto" where nothing else is said."""
 
-MARGIN = 1.2
+MARGIN = 1.5
 """Factor by which an estimator has to be better than needed to be taken up."""
 
 HOPELESS = 3.0
