@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 
 from metagrad import SGD, Auto, Batch, Exact, MetaLearner, Task
+from metagrad.choosing import LOOKS
 from metagrad.experiments.config import Experiment, build_learner
 from metagrad.experiments.expression import short
 from metagrad.experiments.presets import omniglot_5way1shot, sinusoid
@@ -25,7 +26,7 @@ SETTINGS = {
 
 
 def stages(config: Experiment, at: tuple[int, ...]) -> Iterator[tuple[int, MetaLearner]]:
-    """The learner after each number of meta-steps of training with Exact."""
+    """The learner after each number of meta-steps of training with the experiment's estimator, ascending."""
     learner = build_learner(config)
     parameters = list(learner.parameters())
     optimizer = config.optimizer.build(parameters)
@@ -68,8 +69,9 @@ def main() -> None:
             wanted = Auto(tolerance=TOLERANCE, probes=probes)
             learner = build_learner(replace(double, estimator=wanted))
             learner.model.load_state_dict({name.removeprefix("model."): leaf for name, leaf in weights.items()})
-            tasks = sources.train.sample(probes, torch.Generator().manual_seed(100 + seed))
-            learner.meta_gradient(moved(tasks, torch.device("cpu"), torch.float64))
+            draws = torch.Generator().manual_seed(100 + seed)
+            for _ in range(LOOKS):
+                learner.meta_gradient(moved(sources.train.sample(probes, draws), torch.device("cpu"), torch.float64))
             estimator = learner.in_use
             assert estimator is not None
             if estimator not in errors:

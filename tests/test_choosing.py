@@ -11,7 +11,9 @@ import torch.nn.functional as F
 
 from cases import captured, make_tasks
 from metagrad import SGD, Auto, Batch, Binomial, Exact, FirstOrder, MetaLearner, Task, Truncated, tree
-from metagrad.choosing import Chooser, candidates, decide
+from metagrad.choosing import LOOKS, Chooser, candidates, decide
+from metagrad.choosing.auto import settle, upper_quartile
+from metagrad.choosing.chooser import Doubts
 from metagrad.choosing.foresight import foreseen_bytes
 from metagrad.experiments.config import build
 from metagrad.experiments.expression import ESTIMATORS, parse
@@ -87,6 +89,48 @@ def test_dearer_ones_than_the_choice_are_not_measured():
     assert decision.measured == {CHEAP: 0.2, MIDDLE: 0.05}
     assert "Truncated(window=2) from now on: error 0.05" in decision.why
     assert "Truncated(window=2) stays" in decide(WANTED, LISTED, measure, MIDDLE).why
+
+
+@pytest.mark.parametrize(
+    ("errors", "before", "doubtful"),
+    [
+        ((0.09, 0.06, 0.01), None, (CHEAP,)),
+        ((0.15, 0.1, 0.067), None, (CHEAP, MIDDLE, DEAR)),  # 0.067 to 0.15: within 1.5 of 0.1
+        ((0.16, 0.05, 0.067), None, ()),
+        ((0.12, 0.09, 0.01), MIDDLE, (CHEAP,)),  # the one in use is in no doubt
+        ((math.nan, math.inf, 0.07), Exact(), (DEAR,)),
+    ],
+)
+def test_those_near_the_tolerance_are_in_doubt(errors, before, doubtful):
+    measure, _ = table(dict(zip(LISTED, errors, strict=False)))
+    decision = decide(WANTED, LISTED, measure, before)
+    assert decision.doubtful == doubtful
+    assert all(repr(one) in decision.why for one in doubtful)
+    assert ("looked at again" in decision.why) == bool(doubtful)
+
+
+def test_without_a_tolerance_nobody_is_in_doubt():
+    measure, _ = table({CHEAP: 0.3, MIDDLE: 0.2, DEAR: 0.2})
+    assert decide(Auto(rounds=3), LISTED[:3], measure, None).doubtful == ()
+    measure, _ = table({CHEAP: 0.14, MIDDLE: 0.12, DEAR: 0.13})  # the most accurate is taken and so in no doubt
+    decision = decide(Auto(rounds=3, tolerance=0.1), LISTED[:3], measure, None)
+    assert (decision.estimator, decision.doubtful) == (MIDDLE, (CHEAP, DEAR))
+
+
+@pytest.mark.parametrize(
+    ("cheap", "middle", "chosen"),
+    [
+        ([0.2, 0.05, 0.05, 0.05, 0.05], [0.0] * 5, CHEAP),  # upper quartile 0.05
+        ([0.2, 0.2, 0.05, 0.05, 0.05], [0.2, 0.1, 0.1, 0.1, 0.05], MIDDLE),  # 0.2; 0.1, the tolerance without a margin
+        ([0.2, 0.2, 0.05, 0.05, 0.05], [0.2, 0.101, 0.101, 0.05, 0.05], None),
+    ],
+)
+def test_after_the_last_look_the_tolerance_decides(cheap, middle, chosen):
+    decision = settle(WANTED, {CHEAP: cheap, MIDDLE: middle}, Exact())
+    assert (decision and decision.estimator) == chosen
+    if decision:
+        assert decision.measured == {CHEAP: upper_quartile(cheap), MIDDLE: upper_quartile(middle)}
+        assert f"on 5 tasks of {LOOKS} meta-batches" in decision.why
 
 
 @pytest.mark.parametrize(
@@ -201,6 +245,62 @@ def test_an_estimate_far_above_the_tolerance_brings_the_decision_forward():
     assert decided == [True, False, True, False]
 
 
+def in_doubt(scale, steps=range(6), saved_at=None):
+    """A learner whose tolerance makes its first decision doubtful about one candidate; what is in use at each step."""
+    one = Binomial(1, center="auto")
+    errors = [
+        ((vector(learner(one).meta_gradient(alone(tasks, t))) - exact).norm() / exact.norm()).item()
+        for tasks in map(draw, range(LOOKS))
+        for t in range(5)
+        for exact in [vector(learner(Exact()).meta_gradient(alone(tasks, t)))]
+    ]
+    auto = Auto(tolerance=scale * upper_quartile(errors), every=50, probes=5)
+    made, used, doubts = learner(auto), [], []
+    made.chooser._allowed = [one, Exact()]
+    for step in steps:
+        if step == saved_at:
+            state = made.state_dict()
+            made = learner(auto)
+            made.load_state_dict(state)
+            made.chooser._allowed = [one, Exact()]
+        made.meta_gradient(draw(step))
+        used.append(made.in_use)
+        doubts.append(len(made.state_dict()["chooser._extra_state"]) - 4)
+    return used, doubts
+
+
+@pytest.mark.parametrize("saved_at", [None, 0, 1, 2, 3])
+def test_one_near_the_tolerance_is_looked_at_again_and_taken_or_not(saved_at):
+    used, doubts = in_doubt(1.01, saved_at=saved_at)
+    assert used == [Exact()] * 2 + [Binomial(1, center="auto")] * 4
+    assert doubts == [8, 13, 0, 0, 0, 0]  # looks, tasks, the candidate, then five errors a look
+    used, doubts = in_doubt(0.99, saved_at=saved_at)
+    assert used == [Exact()] * 6
+    assert doubts == [8, 13, 0, 0, 0, 0]
+
+
+def test_a_new_decision_ends_the_looks():
+    made = learner(Auto(tolerance=0.1, every=50))
+    prepared = made._prepare(draw(), made.meta())
+    chooser = made.chooser
+    chooser.commit(chooser.propose(made.loop, made.meta(), prepared, None), {})
+    looking = replace(chooser.propose(made.loop, made.meta(), prepared, None), doubts=Doubts({DEAR: (0.1,) * 5}, 1))
+    chooser.commit(looking, {})
+    chooser._due = True
+    assert chooser.propose(made.loop, made.meta(), prepared, None).decision is not None
+
+
+def test_one_that_overflows_is_in_doubt_no_longer():
+    made = learner(Auto(tolerance=0.1, every=50))
+    chooser, tasks = made.chooser, draw()
+    chooser.commit(chooser.propose(made.loop, made.meta(), made._prepare(tasks, made.meta()), None), {})
+    chooser._doubts = Doubts({Truncated(1): (0.1,) * 5, Truncated(2): (0.1,) * 5}, LOOKS - 2)
+    wild = Task(Batch(tasks.support.inputs * 1e200, tasks.support.targets), tasks.query)
+    proposal = chooser.propose(made.loop, made.meta(), made._prepare(wild, made.meta()), None)
+    assert proposal.doubts.errors == {}
+    assert proposal.estimator == chooser.in_use
+
+
 def test_state_is_saved_and_an_equal_state_goes_on_alike():
     whole = learner(Auto(rounds=1, every=2))
     whole.meta_gradient(draw(0))
@@ -212,8 +312,9 @@ def test_state_is_saved_and_an_equal_state_goes_on_alike():
         assert torch.equal(vector(first), vector(second))
         assert (whole.decision is None) == (again.decision is None) == (step != 2)
     assert torch.equal(*(each.state_dict()["chooser._extra_state"] for each in (whole, copy.deepcopy(again))))
-    with pytest.raises(ValueError, match=r"does not fit its .* candidates"):
-        learner(Auto(tolerance=0.1), steps=1).chooser.set_extra_state(torch.tensor([3, 0, 9, 0]))
+    for state in ([3, 0, 9, 0], [3, 0, 0], [3, 0, 0, 0, 1, 2, 9, 0.1, 0.1]):
+        with pytest.raises(ValueError, match=r"does not fit its .* candidates"):
+            learner(Auto(tolerance=0.1), steps=1).chooser.set_extra_state(torch.tensor(state))
 
 
 def test_a_meta_step_that_fails_leaves_the_state():

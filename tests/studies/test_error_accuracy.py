@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from metagrad.experiments.config import Experiment
+from metagrad.experiments.presets import PRESETS
 from metagrad.studies import methods
 from metagrad.studies.correlation import rank_correlation
 from metagrad.studies.error_accuracy import ErrorAccuracy
@@ -75,6 +76,18 @@ def test_full_size_is_that_of_the_bars(shared_data):
         assert config.meta_steps >= 2000
         assert config.test.tasks == 600
         assert config.meta_steps / config.probe_every == 20
+
+
+def test_medium_size_trains_twenty_way_with_the_presets_schedule_and_at_a_constant_rate(shared_data):
+    settings = ErrorAccuracy().settings(Asked(scale="medium", data=str(shared_data)))
+    assert len({data.key for data in settings.data_sets}) == len({data.title for data in settings.data_sets}) == 8
+    found = {data.title: Experiment.from_json(data.config) for data in settings.data_sets}
+    decays, constant = found["Omniglot 20-way 1-shot"], found["Omniglot 20-way 1-shot, constant rate"]
+    assert settings.deciding == "Omniglot 20-way 1-shot"
+    assert decays.optimizer.schedule == PRESETS["omniglot-20way-1shot"]().optimizer.schedule == "cosine"
+    assert replace(decays, optimizer=replace(decays.optimizer, schedule="constant")) == constant
+    assert decays.meta_steps == 2000
+    assert decays.test.tasks == 600
 
 
 def test_correlations_are_those_of_ranks_by_hand():

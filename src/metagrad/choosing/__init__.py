@@ -1,6 +1,6 @@
 """Choosing the estimator from what is measured on the tasks at hand: `Auto` says what is wanted, `Chooser` does it."""
 
-from metagrad.choosing.auto import Auto, Decision, candidates, decide
+from metagrad.choosing.auto import LOOKS, Auto, Decision, candidates, decide
 from metagrad.choosing.chooser import Chooser
 
-__all__ = ["Auto", "Chooser", "Decision", "candidates", "decide"]
+__all__ = ["LOOKS", "Auto", "Chooser", "Decision", "candidates", "decide"]

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from metagrad import checks
 from metagrad.estimators import Binomial, Estimator, Exact, FirstOrder, Grouped, Parallel, Truncated
 
@@ -12,7 +14,11 @@ DEFAULT_TOLERANCE = 0.1
 """Of "auto" where nothing else is said."""
 
 MARGIN = 1.5
-"""Factor by which an estimator has to be better than needed to be taken up."""
+"""Factor by which an estimator has to be better than needed to be taken up at one look."""
+
+LOOKS = 3
+"""Meta-batches on which those within the margin of the tolerance, on either side, are looked at before they are judged
+without a margin."""
 
 HOPELESS = 3.0
 """Multiple of the target above which one task is enough to drop an estimator."""
@@ -32,13 +38,16 @@ class Auto:
 
     Each decision measures on the first `probes` tasks of the meta-batch, as written, one task and one product at a
     time; an estimator that is `HOPELESS` on the first is dropped there, and those dearer than one that will do are not
-    measured. The one in use stays until it misses the tolerance, or another is better than needed by `MARGIN`.
-    Decisions are taken at the first meta-gradient and at every `every`-th after it, and sooner, but not within a tenth
-    of that, when the estimator's own error estimate is above twice the tolerance.
+    measured. The one in use stays until it misses the tolerance, or another is better than needed by `MARGIN`. Cheaper
+    ones that are near the tolerance are measured again on the next meta-batches, `LOOKS` in all, and then judged by the
+    tolerance itself on all those tasks together. Decisions are taken at the first meta-gradient and at every `every`-th
+    after it, and sooner, but not within a tenth of that, when the estimator's own error estimate is above twice the
+    tolerance.
 
     Cost: with K inner steps a decision takes up to about K² products more than `Exact` on one task, and most of that on
     the first task only; as written: the time of some 40 meta-steps on a network as small as the sinusoid's (25 tasks,
-    K = 5), of 10 on Conv4 (4 tasks). A new choice is traced anew by `capture="whole"`. When it is wrong: between
+    K = 5), of 10 on Conv4 (4 tasks). A further look takes `Exact` and what is looked at, on as many tasks. A new choice
+    is traced anew by `capture="whole"`. When it is wrong: between
     decisions, where errors grow quickly and the estimator cannot tell; on tasks unlike those at hand.
 
     Args:
@@ -122,12 +131,14 @@ class Decision:
         measured: upper quartile of the relative error over the probed tasks, by estimator; those that were dropped
             early have the error of fewer tasks.
         why: a sentence.
+        doubtful: those cheaper than the choice whose error is within `MARGIN` of the tolerance.
     """
 
     estimator: Estimator
     before: Estimator | None
     measured: dict[Estimator, float]
     why: str
+    doubtful: tuple[Estimator, ...] = ()
 
 
 def candidates(num_steps: int) -> list[Estimator]:
@@ -162,6 +173,7 @@ def decide(auto: Auto, affordable: Sequence[Estimator], measure: Measure, before
         before: the one in use.
     """
     errors: dict[Estimator, float] = {}
+    doubtful: list[Estimator] = []
     target = auto.target
     for estimator in affordable:
         if isinstance(estimator, Exact) or (target == 0.0 and Exact() in affordable):
@@ -169,17 +181,49 @@ def decide(auto: Auto, affordable: Sequence[Estimator], measure: Measure, before
         error = measure(estimator, HOPELESS * target if target > 0 else math.inf)
         errors[estimator] = math.inf if math.isnan(error) else error
         if errors[estimator] <= (target if estimator == before else target / MARGIN):
-            return _decided(estimator, before, errors, f"the cheapest within the tolerance of {target:g}")
+            return _decided(estimator, before, errors, f"the cheapest within the tolerance of {target:g}", doubtful)
+        if errors[estimator] <= target * MARGIN:
+            doubtful.append(estimator)
     if Exact() in affordable:
         reason = f"no cheaper one is within the tolerance of {target:g}" if target > 0 else "it fits the budget"
-        return _decided(Exact(), before, errors, reason)
+        return _decided(Exact(), before, errors, reason, doubtful)
     best = min(errors, key=lambda estimator: errors[estimator])
     if before in errors and errors[before] <= MARGIN * errors[best]:
         best = before
-    return _decided(best, before, errors, "the most accurate within the budget")
+    doubtful = [estimator for estimator in doubtful if estimator != best]
+    return _decided(best, before, errors, "the most accurate within the budget", doubtful)
 
 
-def _decided(chosen: Estimator, before: Estimator | None, errors: dict[Estimator, float], reason: str) -> Decision:
+def settle(auto: Auto, looked: Mapping[Estimator, Sequence[float]], before: Estimator) -> Decision | None:
+    """The rule after `LOOKS` looks: the cheapest of the doubtful that is within the target on all their tasks together.
+
+    Args:
+        auto: what is wanted.
+        looked: errors of each doubtful estimator on all tasks of all looks, cheapest first.
+        before: the one in use, dearer than these; where none of these will do it stays, and there is no decision.
+    """
+    errors = {estimator: upper_quartile(each) for estimator, each in looked.items()}
+    for estimator, error in errors.items():
+        if error <= auto.target:
+            tasks = len(looked[estimator])
+            reason = f"within the tolerance of {auto.target:g} on {tasks} tasks of {LOOKS} meta-batches, and cheaper"
+            return _decided(estimator, before, errors, reason, ())
+    return None
+
+
+def upper_quartile(errors: Sequence[float]) -> float:
+    """Of some errors; NaN if one is."""
+    return torch.tensor(errors, dtype=torch.float64).quantile(0.75).item()
+
+
+def _decided(
+    chosen: Estimator,
+    before: Estimator | None,
+    errors: dict[Estimator, float],
+    reason: str,
+    doubtful: Sequence[Estimator],
+) -> Decision:
     error = f"error {errors[chosen]:.2g}, " if chosen in errors else ""
     change = f"{chosen!r} stays" if chosen == before else f"{chosen!r} from now on"
-    return Decision(chosen, before, errors, f"{change}: {error}{reason}")
+    again = f"; {', '.join(map(repr, doubtful))} near it, to be looked at again" if doubtful else ""
+    return Decision(chosen, before, errors, f"{change}: {error}{reason}{again}", tuple(doubtful))

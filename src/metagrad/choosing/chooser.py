@@ -1,14 +1,16 @@
-"""Carries out an `Auto`: when to decide, on which tasks, within which memory; its state is four numbers."""
+"""Carries out an `Auto`: when to decide, on which tasks, within which memory, and whom to look at again."""
 
+import itertools
 import logging
+import math
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from metagrad.choosing.auto import Auto, Decision, candidates, decide
+from metagrad.choosing.auto import LOOKS, Auto, Decision, candidates, decide, settle, upper_quartile
 from metagrad.choosing.foresight import foreseen_bytes
 from metagrad.estimators import Estimator, Exact
 from metagrad.inner.loop import InnerLoop
@@ -24,19 +26,29 @@ PATIENCE = 10
 
 
 @dataclass(frozen=True)
+class Doubts:
+    """Errors of those near the tolerance, cheapest first, on the tasks of so many looks; of nobody to begin with."""
+
+    errors: Mapping[Estimator, tuple[float, ...]] = field(default_factory=dict[Estimator, tuple[float, ...]])
+    looks: int = 0
+
+
+@dataclass(frozen=True)
 class Proposal:
     """The estimator for one meta-gradient, and what the chooser's state is if that succeeds."""
 
     estimator: Estimator
     decision: Decision | None
     decided_at: int
+    doubts: Doubts
 
 
 class Chooser(nn.Module):
     """The estimator of each meta-gradient, by measurements on its own tasks.
 
     State, saved with the module: how many meta-gradients were taken, at which of them it was decided, which candidate
-    is in use, and whether a decision is due. All else follows from that and the tasks: equal states choose alike.
+    is in use, whether a decision is due, and the errors so far of those in doubt. All else follows from that and the
+    tasks: equal states choose alike.
 
     Args:
         auto: what is wanted.
@@ -53,6 +65,7 @@ class Chooser(nn.Module):
         self._decided_at = 0
         self._chosen: int | None = None
         self._due = True
+        self._doubts = Doubts()
         self._needs: dict[Hashable, dict[Estimator, int]] = {}  # found once for each kind of meta-batch
 
     @property
@@ -66,12 +79,27 @@ class Chooser(nn.Module):
         Raises:
             ValueError: no candidate fits the memory, or it cannot be foreseen.
         """
-        if self.in_use is not None and not self._due:
-            return Proposal(self.in_use, None, self._decided_at)
-        affordable = self._affordable(loop, meta, tasks, task_chunk)
         measure = _Measured(loop, meta, tasks, self.auto.probes)
+        if self.in_use is not None and not self._due:
+            return self._look_again(self.in_use, measure)
+        affordable = self._affordable(loop, meta, tasks, task_chunk)
         decision = decide(self.auto, affordable, measure, self.in_use)
-        return Proposal(decision.estimator, decision, self._taken)
+        doubts = Doubts({estimator: measure.errors[estimator] for estimator in decision.doubtful}, looks=1)
+        return Proposal(decision.estimator, decision, self._taken, doubts if doubts.errors else Doubts())
+
+    def _look_again(self, in_use: Estimator, measure: "_Measured") -> Proposal:
+        """The estimator in use goes on; others in doubt are measured too, and judged after the last look."""
+        if not self._doubts.errors:
+            return Proposal(in_use, None, self._decided_at, Doubts())
+        errors = {
+            estimator: (*each, *measure.errors[estimator])
+            for estimator, each in self._doubts.errors.items()
+            if math.isfinite(measure(estimator, math.inf))  # else it is in doubt no longer
+        }
+        if self._doubts.looks + 1 < LOOKS:
+            return Proposal(in_use, None, self._decided_at, Doubts(errors, self._doubts.looks + 1))
+        decision = settle(self.auto, errors, in_use)
+        return Proposal(decision.estimator if decision else in_use, decision, self._decided_at, Doubts())
 
     def commit(self, proposal: Proposal, diagnostics: Mapping[str, Tensor]) -> None:
         """The proposed meta-gradient was taken: count it, and look at what the estimator says of its own error."""
@@ -80,6 +108,7 @@ class Chooser(nn.Module):
             logging.getLogger("metagrad.choosing").info(proposal.decision.why)
         self._chosen = self.candidates.index(proposal.estimator)
         self._decided_at = proposal.decided_at
+        self._doubts = proposal.doubts
         self._taken += 1
         since = self._taken - self._decided_at
         own = diagnostics.get("error_estimate")
@@ -87,9 +116,16 @@ class Chooser(nn.Module):
         self._due = since >= self.auto.every or (alarm and since * PATIENCE >= self.auto.every)
 
     def get_extra_state(self) -> Tensor:
-        """[meta-gradients taken, that of the last decision, candidate in use or −1, whether a decision is due]."""
+        """In float64 [meta-gradients taken, that of the last decision, candidate in use or −1, whether one is due].
+
+        Where some are in doubt there follow the looks so far and the number n of their tasks, then for each in doubt
+        the candidate and n errors.
+        """
         chosen = -1 if self._chosen is None else self._chosen
-        return torch.tensor([self._taken, self._decided_at, chosen, int(self._due)])
+        numbers = [self._taken, self._decided_at, chosen, int(self._due)]
+        rows = [[self.candidates.index(estimator), *each] for estimator, each in self._doubts.errors.items()]
+        looked = [self._doubts.looks, len(rows[0]) - 1] if rows else []
+        return torch.tensor([*numbers, *looked, *itertools.chain.from_iterable(rows)], dtype=torch.float64)
 
     def set_extra_state(self, state: Any) -> None:
         """Continue where `state` was taken.
@@ -97,14 +133,20 @@ class Chooser(nn.Module):
         Raises:
             ValueError: a state of other candidates: another K, or another version.
         """
-        numbers = [int(number) for number in cast(Tensor, state)]
-        if len(numbers) != 4 or not -1 <= numbers[2] < len(self.candidates):
+        numbers: list[float] = cast(Tensor, state).tolist()
+        head, looked = numbers[:4], numbers[4:] or [0, 0]
+        length = int(looked[1]) + 1
+        rows = [looked[at : at + length] for at in range(2, len(looked), length)]
+        named = [*head[2:3], *(row[0] for row in rows)]
+        if len(head) < 4 or not all(-1 <= index < len(self.candidates) for index in named):
             raise ValueError(
                 f"the state {numbers} of estimator='auto' does not fit its {len(self.candidates)} candidates; it was "
                 "saved with another num_steps or another version of metagrad"
             )
-        self._taken, self._decided_at, chosen, due = numbers
+        taken, decided_at, chosen, due = (int(number) for number in head)
+        self._taken, self._decided_at = taken, decided_at
         self._chosen, self._due = None if chosen < 0 else chosen, bool(due)
+        self._doubts = Doubts({self.candidates[int(row[0])]: tuple(row[1:]) for row in rows}, int(looked[0]))
         self.decision = None
 
     def _affordable(self, loop: InnerLoop, meta: Tree, tasks: Prepared, task_chunk: int | None) -> list[Estimator]:
@@ -148,6 +190,7 @@ class _Measured:
     """Upper quartiles of errors over the first tasks, each estimator on one task after the other."""
 
     def __init__(self, loop: InnerLoop, meta: Tree, tasks: Prepared, count: int) -> None:
+        self.errors: dict[Estimator, tuple[float, ...]] = {}
         self._loop, self._meta = loop, meta
         self._tasks = first_tasks(tasks, count)
         self._probes: list[TaskProbe] = []
@@ -160,4 +203,5 @@ class _Measured:
             errors.append(self._probes[number].measure(estimator).error)
             if not errors[0] <= limit:
                 break
-        return torch.tensor(errors, dtype=torch.float64).quantile(0.75).item()
+        self.errors[estimator] = tuple(errors)
+        return upper_quartile(errors)

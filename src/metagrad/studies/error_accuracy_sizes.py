@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.presets import PRESETS
@@ -28,27 +28,39 @@ _ALPHA = 0.1
 
 _OTHER_ALPHAS = (0.01, 0.4)
 
+Schedule = Literal["constant", "cosine"]
+
 _PROBES, _VALIDATIONS = 20, 4  # of a run, at regular intervals
 
 
 class _Set(NamedTuple):
-    """A preset's tasks for a number of meta-steps, validation tasks and test tasks; α None is the preset's."""
+    """A preset's tasks for a number of meta-steps, validation tasks and test tasks.
+
+    Attributes:
+        alpha: inner step size; None for the preset's.
+        schedule: of the meta learning rate; None for that of the network, which is constant for narrow ones.
+        again: what tells it from a set before it of the same preset and α, for keys and titles.
+    """
 
     preset: str
     alpha: float | None
     meta_steps: int
     validation: int
     test: int
+    schedule: Schedule | None = None
+    again: str = ""
 
     @property
     def key(self) -> str:
         """The preset's name, with α where it is not the one that the data set is usually trained at."""
-        return f"{self.preset}-alpha={self.alpha:g}" if self.alpha in _OTHER_ALPHAS else self.preset
+        alpha = f"-alpha={self.alpha:g}" if self.alpha in _OTHER_ALPHAS else ""
+        return self.preset + alpha + (f"-{self.again.replace(' ', '-')}" if self.again else "")
 
     @property
     def title(self) -> str:
         """For tables."""
-        return _TITLES[self.preset] + (f", α = {self.alpha:g}" if self.alpha in _OTHER_ALPHAS else "")
+        alpha = f", α = {self.alpha:g}" if self.alpha in _OTHER_ALPHAS else ""
+        return _TITLES[self.preset] + alpha + (f", {self.again}" if self.again else "")
 
 
 _SETS: Mapping[Scale, Sequence[_Set]] = {
@@ -60,7 +72,8 @@ _SETS: Mapping[Scale, Sequence[_Set]] = {
     "medium": (
         _Set(SINUSOID, None, 2500, 200, 600),
         _Set(MNIST1D, None, 1500, 200, 600),
-        _Set(OMNIGLOT20, _ALPHA, 2000, 100, 600),
+        _Set(OMNIGLOT20, _ALPHA, 2000, 100, 600, schedule="cosine"),
+        _Set(OMNIGLOT20, _ALPHA, 2000, 100, 600, again="constant rate"),
         *(_Set(OMNIGLOT20, alpha, 500, 100, 600) for alpha in _OTHER_ALPHAS),
         _Set(OMNIGLOT5, _ALPHA, 500, 100, 600),
         _Set(CIFAR, _ALPHA, 500, 100, 600),
@@ -101,6 +114,8 @@ def _data_set(which: _Set, scale: Scale) -> DataSet:
         # Narrow networks with strides but at full size: there a meta-step as written takes a tenth of a second or two.
         narrow = config if scale == "full" else reduced(config, "small")
         config = replace(narrow, rule=SGD(lr=which.alpha))
+    if which.schedule is not None:
+        config = replace(config, optimizer=replace(config.optimizer, schedule=which.schedule))
     return DataSet(which.title, which.key, _lasting(config, which).to_json())
 
 

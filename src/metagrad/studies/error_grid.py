@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from metagrad.capture import Mode
-from metagrad.choosing import Auto, Chooser
+from metagrad.choosing import LOOKS, Auto, Chooser
 from metagrad.estimators import Estimator, Grouped, Parallel
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.expression import short
@@ -46,7 +46,8 @@ class ErrorGrid(Study[ErrorGridSettings]):
         "the choice of methods has seen.",
         "Step sizes are 0.01, 0.1 and 0.4 with mean cross-entropy. With squared error the sinusoid has 0.01 alone: at "
         "0.4 its inner loop overflows.",
-        "`Auto` decides on training tasks, once in each cell, and what it picks is measured on the held-out ones.",
+        "`Auto` decides on training tasks, once in each cell, and has all its looks, each at `probes` tasks; what it "
+        "picks is measured on the held-out ones.",
         "Medians are over all tasks of all seeds. A cell of the findings is a network, step size, K and stage; with an "
         "order, for what depends on one.",
     )
@@ -116,7 +117,8 @@ class ErrorGrid(Study[ErrorGridSettings]):
 
         tasks = drawn(sources.validation, network.tasks, settings.task_seed)
         wanted = Auto(tolerance=settings.bars.tolerance, probes=network.probes)
-        chosen = _decision(wanted, loop, meta, drawn(sources.train, network.probes, settings.probe_seed))
+        looks = [drawn(sources.train, network.probes, settings.probe_seed + 1000 * look) for look in range(LOOKS)]
+        chosen = _decision(wanted, loop, meta, looks)
         estimators = _estimators(steps)
         kept = replace(loop, reuse=loop.num_steps)  # every estimator goes back along the same trajectory
         found = task_errors(kept, [*estimators.values(), chosen], meta, tasks, network.tasks_at_once)
@@ -163,9 +165,14 @@ def _estimators(steps: int) -> Mapping[tuple[str, int], Estimator]:
     }
 
 
-def _decision(auto: Auto, loop: InnerLoop, meta: Tree, tasks: Task) -> Estimator:
+def _decision(auto: Auto, loop: InnerLoop, meta: Tree, looks: Sequence[Task]) -> Estimator:
+    """What is in use after as many meta-batches as it looks at; the weights stay."""
     chooser = Chooser(auto, loop.num_steps)
-    return chooser.propose(loop, meta, prepare(tasks, meta), None).estimator
+    for tasks in looks:
+        proposal = chooser.propose(loop, meta, prepare(tasks, meta), None)
+        chooser.commit(proposal, {})
+    assert chooser.in_use is not None
+    return chooser.in_use
 
 
 def _row(estimator: Estimator, steps: int, found: Errors) -> dict[str, Any]:
