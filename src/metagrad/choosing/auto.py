@@ -200,13 +200,13 @@ def settle(auto: Auto, looked: Mapping[Estimator, Sequence[float]], before: Esti
     Args:
         auto: what is wanted.
         looked: errors of each doubtful estimator on all tasks of all looks, cheapest first.
-        before: the one in use, dearer than these; where none of these will do it stays, and there is no decision.
+        before: the one in use; where none of these will do it stays, and there is no decision.
     """
     errors = {estimator: upper_quartile(each) for estimator, each in looked.items()}
     for estimator, error in errors.items():
         if error <= auto.target:
             tasks = len(looked[estimator])
-            reason = f"within the tolerance of {auto.target:g} on {tasks} tasks of {LOOKS} meta-batches, and cheaper"
+            reason = f"within the tolerance of {auto.target:g} on {tasks} tasks of {LOOKS} meta-batches"
             return _decided(estimator, before, errors, reason, ())
     return None
 

@@ -79,18 +79,18 @@ class Chooser(nn.Module):
         Raises:
             ValueError: no candidate fits the memory, or it cannot be foreseen.
         """
-        measure = _Measured(loop, meta, tasks, self.auto.probes)
         if self.in_use is not None and not self._due:
-            return self._look_again(self.in_use, measure)
+            if not self._doubts.errors:
+                return Proposal(self.in_use, None, self._decided_at, Doubts())
+            return self._look_again(self.in_use, _Measured(loop, meta, tasks, self.auto.probes))
         affordable = self._affordable(loop, meta, tasks, task_chunk)
+        measure = _Measured(loop, meta, tasks, self.auto.probes)
         decision = decide(self.auto, affordable, measure, self.in_use)
         doubts = Doubts({estimator: measure.errors[estimator] for estimator in decision.doubtful}, looks=1)
         return Proposal(decision.estimator, decision, self._taken, doubts if doubts.errors else Doubts())
 
     def _look_again(self, in_use: Estimator, measure: "_Measured") -> Proposal:
         """The estimator in use goes on; others in doubt are measured too, and judged after the last look."""
-        if not self._doubts.errors:
-            return Proposal(in_use, None, self._decided_at, Doubts())
         errors = {
             estimator: (*each, *measure.errors[estimator])
             for estimator, each in self._doubts.errors.items()

@@ -18,7 +18,7 @@ from metagrad.studies import grid_figure, grid_findings
 from metagrad.studies.grid_records import Bars, ErrorGridSettings, GridNetwork
 from metagrad.studies.network_records import asked as by_order
 from metagrad.studies.network_runs import at_stage, present, require, trained, with_exact
-from metagrad.studies.study import Asked, Bench, Cell, Finding, Listing, Record, Study, only_corrected
+from metagrad.studies.study import Asked, Bench, Cell, Finding, Listing, Record, Scale, Study, only_corrected
 from metagrad.studies.task_errors import Errors, task_errors
 from metagrad.tasks.prepared import prepare
 from metagrad.tasks.task import Task, TaskSource
@@ -55,7 +55,7 @@ class ErrorGrid(Study[ErrorGridSettings]):
     def settings(self, asked: Asked) -> ErrorGridSettings:
         """The generated data sets, and with `data` Omniglot and CIFAR-FS where they are there.
 
-        Small: one seed, fewer tasks and meta-steps, and Conv4 at K = 5 alone.
+        Small and medium: one seed, fewer tasks and meta-steps; small has Conv4 at K = 5 alone.
 
         Raises:
             ValueError: a directory of data without any data set that is asked for.
@@ -69,7 +69,7 @@ class ErrorGrid(Study[ErrorGridSettings]):
                 require(_IMAGES[0], asked.data)  # says why not
             names += found
         return ErrorGridSettings(
-            networks=tuple(_network(name, full) for name in names),
+            networks=tuple(_network(name, asked.scale) for name in names),
             seeds=(30, 31, 32) if full else (30,),
             task_seed=7000,
             probe_seed=8000,
@@ -142,7 +142,8 @@ class ErrorGrid(Study[ErrorGridSettings]):
         return grid_findings.findings(settings, records)
 
 
-def _network(name: str, full: bool) -> GridNetwork:
+def _network(name: str, scale: Scale) -> GridNetwork:
+    full = scale == "full"
     capture: Mode = "auto" if full else "off"  # compiling takes longer than the training of the small size
     experiment = with_exact(name, capture).to_json()
     if name in _GENERATED:
@@ -150,9 +151,8 @@ def _network(name: str, full: bool) -> GridNetwork:
         stages, tasks = ((0, 100, 3000), 40) if full else ((0, 30, 300), 20)
         return GridNetwork(name, experiment, alphas, (5, 10), stages, tasks, probes=8, tasks_at_once=10)
     stages, tasks = ((0, 200, 3000), 20) if full else ((0, 20, 60), 6)
-    return GridNetwork(
-        name, experiment, _CROSS_ENTROPY, (5, 10) if full else (5,), stages, tasks, probes=4, tasks_at_once=1
-    )
+    num_steps = (5,) if scale == "small" else (5, 10)
+    return GridNetwork(name, experiment, _CROSS_ENTROPY, num_steps, stages, tasks, probes=4, tasks_at_once=1)
 
 
 def _estimators(steps: int) -> Mapping[tuple[str, int], Estimator]:
