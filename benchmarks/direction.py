@@ -45,7 +45,7 @@ MEASURED: Sequence[Estimator] = (
     *(Binomial(order, **how) for how in ({}, {"scale": "paper"}, {"center": "auto"}) for order in (1, 2)),
     Binomial(3, center="auto"),
 )
-TRAINED: Sequence[Estimator] = (FirstOrder(), Binomial(2, scale="paper"), Binomial(1, center="auto"))
+TRAINED: Sequence[Estimator] = (FirstOrder(), Binomial(2, scale="paper"))
 """Estimators whose direction and norm are tried one by one."""
 
 
