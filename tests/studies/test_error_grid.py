@@ -130,6 +130,18 @@ def test_sizes(tmp_path):
         STUDY.settings(replace(SMALL, as_published=True))
 
 
+def test_medium_size_is_small_with_ten_inner_steps_on_images(shared_data):
+    small, medium = (
+        STUDY.settings(replace(SMALL, scale=scale, data=str(shared_data))) for scale in ("small", "medium")
+    )
+    images = {"omniglot-5way-1shot", "cifar-fs-5way-1shot"}
+    assert images < {network.name for network in medium.networks}
+    for few, more in zip(small.networks, medium.networks, strict=True):
+        assert more == replace(few, num_steps=(5, 10))
+        assert few.num_steps == ((5,) if few.name in images else (5, 10))
+    assert replace(medium, networks=small.networks) == small
+
+
 # What is said of records
 
 
