@@ -124,7 +124,7 @@ def trained(config: Experiment, meta_steps: int, seeds: Sequence[int], say: Call
     found: dict[str, list[Tensor]] = {}
     for name, estimator in contenders().items():
         for seed in seeds:
-            [(_, learner)] = stages(replace(config, estimator=estimator, seed=seed), (meta_steps,))
+            _, learner = next(stages(replace(config, estimator=estimator, seed=seed), (meta_steps,)))
             values = evaluate(learner, tests, None, chunk=10, device=CPU, dtype=torch.float32).values["accuracy"]
             found.setdefault(name, []).append(100 * values[:, -1])
         mean = over_seeds_and_tasks(found[name])
@@ -137,7 +137,10 @@ def _experiment(alpha: float) -> Experiment:
     if DATA not in os.environ:
         raise SystemExit(f"set {DATA} to the folder that holds omniglot")
     found, _ = data_sets(Asked(scale="medium", data=os.environ[DATA], as_published=False), "benchmarks.direction")
-    return replace(Experiment.from_json(next(d.config for d in found if d.key == OMNIGLOT20)), rule=SGD(lr=alpha))
+    configs = [data.config for data in found if data.key == OMNIGLOT20]
+    if not configs:
+        raise SystemExit(f"{os.environ[DATA]} has no omniglot: {DATA} names the folder that holds it")
+    return replace(Experiment.from_json(configs[0]), rule=SGD(lr=alpha))
 
 
 def main() -> None:

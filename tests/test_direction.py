@@ -89,8 +89,31 @@ def test_tables_of_both_parts(config, monkeypatch):
     assert said[0].endswith("+0.0 ± 0.0 |")
 
 
-def test_without_data_it_says_so(monkeypatch):
+def test_without_data_it_says_so(monkeypatch, tmp_path):
     monkeypatch.delenv(direction.DATA, raising=False)
     monkeypatch.setattr(sys, "argv", ["direction", "measured"])
     with pytest.raises(SystemExit, match=f"set {direction.DATA}"):
         direction.main()
+    monkeypatch.setenv(direction.DATA, str(tmp_path))
+    with pytest.raises(SystemExit, match="has no omniglot"):
+        direction.main()
+
+
+def test_training_takes_as_many_meta_steps_as_asked(config, monkeypatch):
+    seen = []
+    monkeypatch.setattr(direction, "TESTED", 2)
+    monkeypatch.setattr(direction, "contenders", lambda: {"Exact()": Exact()})
+    real = direction.evaluate
+
+    def watching(learner, *rest, **named):
+        seen.append(flat(learner.meta()))
+        return real(learner, *rest, **named)
+
+    monkeypatch.setattr(direction, "evaluate", watching)
+    config = replace(config, machine=replace(config.machine, dtype="float32"))
+    direction.trained(config, 2, (40,), lambda _: None)
+    [(_, one), (_, two)] = [
+        (step, flat(learner.meta()).clone()) for step, learner in direction.stages(replace(config, seed=40), (1, 2))
+    ]
+    assert torch.equal(seen[0], two)
+    assert not torch.equal(one, two)

@@ -47,8 +47,8 @@ class Auto:
     Cost: with K inner steps a decision takes up to about K² products more than `Exact` on one task, and most of that on
     the first task only; as written: the time of some 40 meta-steps on a network as small as the sinusoid's (25 tasks,
     K = 5), of 10 on Conv4 (4 tasks). A further look takes `Exact` and what is looked at, on as many tasks. A new choice
-    is traced anew by `capture="whole"`. When it is wrong: between
-    decisions, where errors grow quickly and the estimator cannot tell; on tasks unlike those at hand.
+    is traced anew by `capture="whole"`. When it is wrong: between decisions, where errors grow quickly and the
+    estimator cannot tell; on tasks unlike those at hand.
 
     Args:
         tolerance: target relative error of one task's meta-gradient; None for the most accurate within the budget.
