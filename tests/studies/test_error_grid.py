@@ -130,16 +130,18 @@ def test_sizes(tmp_path):
         STUDY.settings(replace(SMALL, as_published=True))
 
 
-def test_medium_size_is_small_with_ten_inner_steps_on_images(shared_data):
+def test_medium_size_has_ten_inner_steps_on_images_too_three_seeds_and_twenty_tasks(shared_data):
     small, medium = (
         STUDY.settings(replace(SMALL, scale=scale, data=str(shared_data))) for scale in ("small", "medium")
     )
     images = {"omniglot-5way-1shot", "cifar-fs-5way-1shot"}
     assert images < {network.name for network in medium.networks}
     for few, more in zip(small.networks, medium.networks, strict=True):
-        assert more == replace(few, num_steps=(5, 10))
+        assert more == replace(few, num_steps=(5, 10), tasks=more.tasks)
         assert few.num_steps == ((5,) if few.name in images else (5, 10))
-    assert replace(medium, networks=small.networks) == small
+        assert more.tasks * len(medium.seeds) >= 20
+    assert len(set(medium.seeds)) == 3
+    assert replace(medium, networks=small.networks, seeds=small.seeds) == small
 
 
 # What is said of records

@@ -90,6 +90,7 @@ class Binomial(Pullback):
         band: dict[int, Pulled] = {}
         before: Round | None = None
         damped: Tree = {}
+        entering = cotangent
         for k in range(steps - 1, max(order, 1) - 2, -1):
             band[k] = chain.direct(k, adjoint)
             adjoint = _blend(band[k].state, {}, center)
@@ -107,7 +108,7 @@ class Binomial(Pullback):
                 damped = tree.add(damped, left_out)
                 curved, mixed = tree.scale(curved, factor), tree.scale(mixed, factor)
 
-            adjoint = tree.add(band[top].state, tree.pick(curved, top - low))
+            above = adjoint = tree.add(band[top].state, tree.pick(curved, top - low))
             meta = tree.add(meta, tree.add(band[top].meta, tree.pick(mixed, top - low)))
             raised: dict[int, Pulled] = {}
             for k in range(top - 1, low - 1, -1):
@@ -117,10 +118,10 @@ class Binomial(Pullback):
                     link_meta = _blend(raised[k].meta, band[k].meta, center)
                     meta = tree.add(meta, tree.add(link_meta, tree.pick(mixed, k - low)))
             if low == 0:
-                error = relative_remainder(last, before, band, raised, damped, center, cotangent, adjoint)
+                error = relative_remainder(chain, entering, last, before, band, raised, damped, center, adjoint)
                 return Adjoint(adjoint, meta, {"error_estimate": error})
             raised[low - 1] = chain.direct(low - 1, adjoint)
-            band, before = raised, last
+            band, before, entering = raised, last, tree.add(above, {"adapted": damped})
         return Adjoint(adjoint, meta)
 
     def _factor(self, steps: int) -> float:

@@ -55,13 +55,12 @@ class ErrorGrid(Study[ErrorGridSettings]):
     def settings(self, asked: Asked) -> ErrorGridSettings:
         """The generated data sets, and with `data` Omniglot and CIFAR-FS where they are there.
 
-        Small and medium: one seed, fewer tasks and meta-steps; small has Conv4 at K = 5 alone.
+        Small and medium: fewer tasks and meta-steps; small has one seed, and Conv4 at K = 5 alone.
 
         Raises:
             ValueError: a directory of data without any data set that is asked for.
         """
         only_corrected(self, asked)
-        full = asked.scale == "full"
         names = list(_GENERATED)
         if asked.data is not None:
             found = [name for name in _IMAGES if present(name, asked.data)]
@@ -70,7 +69,7 @@ class ErrorGrid(Study[ErrorGridSettings]):
             names += found
         return ErrorGridSettings(
             networks=tuple(_network(name, asked.scale) for name in names),
-            seeds=(30, 31, 32) if full else (30,),
+            seeds=(30,) if asked.scale == "small" else (30, 31, 32),
             task_seed=7000,
             probe_seed=8000,
             bars=Bars(
@@ -150,7 +149,7 @@ def _network(name: str, scale: Scale) -> GridNetwork:
         alphas = _SQUARED if name == "sinusoid" else _CROSS_ENTROPY
         stages, tasks = ((0, 100, 3000), 40) if full else ((0, 30, 300), 20)
         return GridNetwork(name, experiment, alphas, (5, 10), stages, tasks, probes=8, tasks_at_once=10)
-    stages, tasks = ((0, 200, 3000), 20) if full else ((0, 20, 60), 6)
+    stages, tasks = ((0, 200, 3000), 20) if full else ((0, 20, 60), 6 if scale == "small" else 7)
     num_steps = (5,) if scale == "small" else (5, 10)
     return GridNetwork(name, experiment, _CROSS_ENTROPY, num_steps, stages, tasks, probes=4, tasks_at_once=1)
 
