@@ -22,6 +22,8 @@ FAMILIES: dict[str, tuple[str, str, str]] = {
     "Binomial": ("#0072B2", "o", "Binomial, order beside it"),
     "Binomial paper": ("#56B4E9", "^", 'Binomial, scale="paper"'),
     "Binomial auto": ("#882255", "*", 'Binomial, center="auto"'),
+    "Parallel": ("#009E73", "D", "Parallel, rounds beside it"),
+    "Grouped": ("#E69F00", "X", "Grouped, groups beside it"),
     "Exact": ("0.4", "", "Exact (error 0)"),
     "Implicit": ("#CC79A7", "P", "Implicit, on the proximal problem"),
 }
@@ -48,6 +50,9 @@ CANDIDATES = (
     *(Candidate(f"Binomial(order={n})", "Binomial", n) for n in SIZES),
     *(Candidate(f"Binomial(order={n}, scale='paper')", "Binomial paper", n) for n in SIZES),
     *(Candidate(f"Binomial(order={n}, center='auto')", "Binomial auto", n) for n in SIZES),
+    # With one round or group they are Binomial(order=1, center='auto').
+    *(Candidate(f"Parallel(rounds={n})", "Parallel", n) for n in SIZES if n > 1),
+    *(Candidate(f"Grouped(groups={n})", "Grouped", n) for n in SIZES if n > 1),
     Candidate("Exact()", "Exact"),
     Candidate("Implicit()", "Implicit", proximal=PROXIMAL),
 )

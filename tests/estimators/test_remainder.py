@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from matrix_chain import D, E, MatrixChain, cotangent, flatten
-from metagrad import Binomial, Exact, FirstOrder, Hybrid, Split, Truncated
+from metagrad import Binomial, Exact, FirstOrder, Hybrid, Split, Truncated, tree
 from metagrad.estimators import Pulled
-from metagrad.estimators.remainder import SHORT, TRUSTED
+from metagrad.estimators.link_models import CLEAR, REST
+from metagrad.estimators.remainder import SHORT, TRUSTED, Round, rebuilt
 
 K = 5
 
@@ -152,3 +153,46 @@ def test_an_exact_part_adds_none_and_a_part_that_knows_nothing_hides_all():
     assert "error_estimate" not in Truncated(2).pull(chain, cotangent()).diagnostics
     whole = Binomial(1).pull(chain, cotangent()).diagnostics["error_estimate"]
     assert Hybrid(6, 1).pull(chain, cotangent()).diagnostics["error_estimate"].item() == pytest.approx(whole.item())
+
+
+def dense_model(direction, product, rest):
+    """S of one link as a matrix, from its definition."""
+    d, p = direction.unsqueeze(1), product.unsqueeze(1)
+    squared, bend = d.T @ d, d.T @ p
+    beside = rest * (torch.eye(D, dtype=torch.float64) - d @ d.T / squared)
+    if bend > CLEAR * d.norm() * p.norm():
+        return p @ p.T / bend + beside
+    return (p @ d.T + d @ p.T) / squared - d @ (d.T @ p) @ d.T / squared**2 + beside
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_built_again_is_what_the_models_make_as_matrices(sign):
+    """One link of three has curvature of the other sign; with more negative than positive no rest is taken."""
+    chain = MatrixChain.random(5, seed=2)
+    chain.links[2].H = -chain.links[2].H
+    generator = torch.Generator().manual_seed(7)
+    directions = torch.randn(3, D, generator=generator, dtype=torch.float64)
+    products = sign * torch.stack([link.H @ d for link, d in zip(chain.links[1:4], directions, strict=True)])
+    rest = REST * max(0.0, ((directions * products).sum() / directions.square().sum()).item())
+    expected = cotangent()
+    for k in (3, 2, 1):
+        pulled = chain.direct(k, expected)
+        model = dense_model(directions[k - 1], products[k - 1], rest)
+        expected = tree.add(pulled.state, {"adapted": model @ pulled.gradient})
+    found = rebuilt(chain, cotangent(), Round(1, directions, products))
+    torch.testing.assert_close(flatten(found), flatten(expected), rtol=1e-12, atol=1e-14)
+
+
+def test_a_link_reached_by_what_it_was_asked_is_built_again_exactly():
+    chain = MatrixChain.random(3)
+    direction = chain.direct(2, cotangent()).gradient
+    last = Round(2, direction.unsqueeze(0), (chain.links[2].H @ direction).unsqueeze(0))
+    exact = Exact().pull(chain.window(2, 3), cotangent()).start
+    torch.testing.assert_close(flatten(rebuilt(chain, cotangent(), last)), flatten(exact), rtol=1e-12, atol=0)
+
+
+def test_a_link_that_was_asked_nothing_is_direct():
+    chain = MatrixChain.random(1)
+    nothing = torch.zeros(1, D, dtype=torch.float64)
+    found = rebuilt(chain, cotangent(), Round(0, nothing, nothing))
+    torch.testing.assert_close(flatten(found), flatten(chain.direct(0, cotangent()).state), rtol=0, atol=0)
