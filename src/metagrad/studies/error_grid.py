@@ -115,18 +115,8 @@ class ErrorGrid(Study[ErrorGridSettings]):
             return moved(joined(fixed_tasks(source, count, task_seed + seed)), device, torch.float64)
 
         tasks = drawn(sources.validation, network.tasks, settings.task_seed)
-        wanted = Auto(tolerance=settings.bars.tolerance, probes=network.probes)
         looks = [drawn(sources.train, network.probes, settings.probe_seed + 1000 * look) for look in range(LOOKS)]
-        chosen = _decision(wanted, loop, meta, looks)
-        estimators = _estimators(steps)
-        kept = replace(loop, reuse=loop.num_steps)  # every estimator goes back along the same trajectory
-        found = task_errors(kept, [*estimators.values(), chosen], meta, tasks, network.tasks_at_once)
-        *errors, delivered = found
-        rows = [
-            {"kind": "error", "family": family, "order": order, **_row(estimator, steps, error)}
-            for ((family, order), estimator), error in zip(estimators.items(), errors, strict=True)
-        ]
-        return [*rows, {"kind": "auto", "family": "Auto", "order": 0, **_row(chosen, steps, delivered)}]
+        return rows(loop, meta, tasks, looks, settings.bars.tolerance, network.tasks_at_once)
 
     def figure(self, settings: ErrorGridSettings, records: Sequence[Record]) -> Figure:
         """A map a network: error with center "auto" over that of the best of the three others."""
@@ -152,6 +142,29 @@ def _network(name: str, scale: Scale) -> GridNetwork:
     stages, tasks = ((0, 200, 3000), 20) if full else ((0, 20, 60), 6 if scale == "small" else 7)
     num_steps = (5,) if scale == "small" else (5, 10)
     return GridNetwork(name, experiment, _CROSS_ENTROPY, num_steps, stages, tasks, probes=4, tasks_at_once=1)
+
+
+def rows(loop: InnerLoop, meta: Tree, tasks: Task, looks: Sequence[Task], tolerance: float, chunk: int) -> list[Record]:
+    """A record for each estimator at some weights, and one for what `Auto` chooses there.
+
+    Args:
+        loop: the inner loop.
+        meta: the weights.
+        tasks: held-out ones, that errors are measured on; leaves [T, N, ...].
+        looks: the tasks that `Auto` decides on, one entry a look.
+        tolerance: of `Auto`.
+        chunk: tasks side by side.
+    """
+    steps = loop.num_steps
+    chosen = _decision(Auto(tolerance=tolerance, probes=len(looks[0].support.inputs)), loop, meta, looks)
+    estimators = _estimators(steps)
+    kept = replace(loop, reuse=steps)  # every estimator goes back along the same trajectory
+    *errors, delivered = task_errors(kept, [*estimators.values(), chosen], meta, tasks, chunk)
+    found = [
+        {"kind": "error", "family": family, "order": order, **_row(estimator, steps, error)}
+        for ((family, order), estimator), error in zip(estimators.items(), errors, strict=True)
+    ]
+    return [*found, {"kind": "auto", "family": "Auto", "order": 0, **_row(chosen, steps, delivered)}]
 
 
 def _estimators(steps: int) -> Mapping[tuple[str, int], Estimator]:

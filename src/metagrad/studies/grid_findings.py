@@ -49,14 +49,19 @@ def _networks(ratios: Mapping[tuple[Place, int], float]) -> list[str]:
 
 def _near_best(settings: ErrorGridSettings, grid: Grid) -> Finding:
     bars = settings.bars
+    claim = (
+        f'The error with center "auto" is at most {bars.of_best:g} times the best of plain, scale "paper" and '
+        f"Truncated of the same L in {bars.nearly_all:.0%} of the grid."
+    )
     ratios = grid.over_best(bars)
+    if not ratios:
+        return Finding(claim, "No cell of the grid says anything of it.", None)
     worse = {key: ratio for key, ratio in ratios.items() if ratio > bars.of_best}
     share = 1 - len(worse) / len(ratios)
     worst = sorted(worse, key=lambda key: -worse[key])[:3]
     told = "; ".join(f"{worse[key]:.2g} times at {named(key[0])}, L = {key[1]}" for key in worst)
     return Finding(
-        f'The error with center "auto" is at most {bars.of_best:g} times the best of plain, scale "paper" and '
-        f"Truncated of the same L in {bars.nearly_all:.0%} of the grid.",
+        claim,
         f"In {share:.1%} of {len(ratios)} cells and orders; no worse than the best in "
         f"{sum(ratio <= 1 for ratio in ratios.values()) / len(ratios):.1%}." + (f" Worst: {told}." if worst else ""),
         share >= bars.nearly_all,
