@@ -155,6 +155,13 @@ def test_an_exact_part_adds_none_and_a_part_that_knows_nothing_hides_all():
     assert Hybrid(6, 1).pull(chain, cotangent()).diagnostics["error_estimate"].item() == pytest.approx(whole.item())
 
 
+def test_where_the_adjoint_built_again_overflows_the_remainder_is_told():
+    x = -1e40
+    adjoint = Binomial(2).pull(Alike(0.1, -10 * x), {"adapted": torch.ones(2, dtype=torch.float64)})
+    expected = math.comb(K, 3) / math.comb(K, 2) * abs(x)
+    assert adjoint.diagnostics["error_estimate"].item() == pytest.approx(expected, rel=1e-10)
+
+
 def dense_model(direction, product, rest):
     """S of one link as a matrix, from its definition."""
     d, p = direction.unsqueeze(1), product.unsqueeze(1)

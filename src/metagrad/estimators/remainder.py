@@ -60,7 +60,7 @@ def relative_remainder(
 ) -> Tensor:
     """Estimate of ‖estimate − exact‖ / ‖exact‖ on the state before the first link, 0-d.
 
-        r                                                     where r ≤ TRUSTED
+        r                                                     where r ≤ TRUSTED, or R overflows
         ‖estimate − R‖ / (‖R‖·max(1, ‖estimate‖/‖R‖)^SHORT)   elsewhere
         r = ‖ Σ_k H_k·δ_k + Σ_k (1 − c)·H_k·u_k + s·Σ_k D δ_k ‖ / ‖estimate‖,  ‖H_k δ_k‖ from ‖H_k·(last change of u_k)‖
 
@@ -106,7 +106,8 @@ def relative_remainder(
     short = tree.norm(again)
     length = short ** (1.0 - SHORT) * torch.maximum(short, size) ** SHORT
     distance = quotient(tree.norm(tree.subtract(start, again)), length, length > 0)
-    return torch.where(relative <= TRUSTED, relative, distance)
+    overflowed = ~distance.isfinite()
+    return torch.where((relative <= TRUSTED) | overflowed, relative, distance)
 
 
 def rebuilt(chain: Chain, entering: Tree, last: Round) -> Tree:
