@@ -146,18 +146,34 @@ def test_a_learned_center_is_kept_in_the_configuration(metagrad, tmp_path):
         assert metagrad("train", "--resume", tmp_path / name, "--meta-steps", 2)[0] == 0
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_fields_that_only_go_together_are_set_in_any_order(metagrad, tmp_path, swapped):
+    """The preset has center "auto", beside which no scale goes."""
+    options = [("--estimator.scale", "paper"), ("--estimator.center", 0)]
+    options = [word for pair in (reversed(options) if swapped else options) for word in pair]
+    status, _, err = metagrad("train", "--out", tmp_path / "run", "--meta-steps", 1, *SMALL, *options)
+    assert (status, err) == (0, "")
+    assert Run(tmp_path / "run").config()["estimator"] == "Binomial(order=2, scale='paper', center=0.0)"
+
+
+def test_a_field_that_goes_with_none_of_the_others_is_refused_with_the_way_out(metagrad, tmp_path):
+    options = ("--estimator.scale", "paper", "--estimator.order", 3)
+    status, _, err = metagrad("train", "--out", tmp_path / "run", "--meta-steps", 1, *SMALL, *options)
+    assert status == 2
+    assert "--estimator.scale: scale must stay 1" in err
+    assert "take center=0 beside a scale" in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_auto_is_chosen_by_name_or_with_its_wishes(metagrad, tmp_path):
     options = [
         ("--estimator", "auto"),
         ("--estimator", "Auto(rounds=1)"),
         ("--estimator", "auto", "--estimator.tolerance", "none", "--estimator.rounds", "1"),
     ]
-    wishes = ["tolerance=0.1, rounds=None", "tolerance=None, rounds=1", None]
+    wishes = ["tolerance=0.1, rounds=None", "tolerance=None, rounds=1", "tolerance=None, rounds=1"]
     for name, chosen, wish in zip("abc", options, wishes, strict=True):
         status, _, err = metagrad("train", "--out", tmp_path / name, "--meta-steps", 1, *SMALL, *chosen)
-        if wish is None:  # between the two values there is a moment with no wish at all
-            assert (status, "Auto needs to know what is wanted" in err) == (2, True)
-            continue
         assert (status, err) == (0, "")
         assert f"Auto({wish}, memory=None, every=250, probes=8)" in Run(tmp_path / name).config()["estimator"]
         (choice,) = [r for r in Run(tmp_path / name).metrics() if r["kind"] == "choice"]

@@ -59,7 +59,10 @@ class Binomial(Pullback):
         if self.center != "auto":
             checks.number('center (a number or "auto")', self.center)
         elif self.scale != 1.0:
-            raise ValueError(f'scale must stay 1 with center "auto", which damps by itself, got {self.scale!r}')
+            raise ValueError(
+                f'scale must stay 1 with center "auto", which damps by itself, got {self.scale!r}: '
+                "take center=0 beside a scale"
+            )
 
     def pull(self, chain: Chain, cotangent: Tree) -> Adjoint:
         """Pull a cotangent back in L rounds."""

@@ -107,15 +107,25 @@ def add_fields(parser: Parser, config: object) -> None:
 
 
 def with_fields(config: Config, given: argparse.Namespace, bare: Bare) -> Config:
-    """The configuration with every plain field that was given on the command line.
+    """The configuration with every plain field that was given on the command line, whatever their order.
+
+    A value that is refused is tried again after the others, which it may only go together with.
 
     Raises:
         ValueError: a value of the wrong type, or one that the configuration refuses.
     """
-    for field in list(walk(config)):
-        text = getattr(given, field.path)
-        if text is not None and not field.is_component:
-            config = replaced(config, field.path, text, bare)
+    texts = {field.path: getattr(given, field.path) for field in walk(config) if not field.is_component}
+    waiting = {path: text for path, text in texts.items() if text is not None}
+    while waiting:
+        refused: dict[str, ValueError] = {}
+        for path, text in waiting.items():
+            try:
+                config = replaced(config, path, text, bare)
+            except ValueError as error:
+                refused[path] = error
+        if len(refused) == len(waiting):
+            raise next(iter(refused.values()))
+        waiting = {path: waiting[path] for path in refused}
     return config
 
 
