@@ -2,8 +2,8 @@
 
 The questions of `metagrad reproduce error-grid` on what none of metagrad's estimators was chosen, tuned or tried on: a
 residual network with group normalisation and SiLU, FC100 5-way 1-shot, α = 0.05 and 0.2. Trained with Exact at a
-constant rate; errors of single tasks of the validation classes, in float64. METAGRAD_DATA names the data. Every cell's
-records are written to --out as they come, and what is there is not measured again.
+constant rate; errors of single tasks of the validation classes, in float64. METAGRAD_DATA names the data. Records are
+written to --out whenever a seed is done with a step size, and what is there is not measured again.
 """
 
 import argparse
@@ -117,7 +117,10 @@ def main() -> None:
     if DATA not in os.environ:
         raise SystemExit(f"set {DATA} to the folder that holds CIFAR-100")
     torch.set_num_threads(1)
-    sources = with_data(PRESETS[PRESET](), os.environ[DATA]).problem.sources(CPU)
+    try:
+        sources = with_data(PRESETS[PRESET](), os.environ[DATA]).problem.sources(CPU)
+    except ValueError as error:
+        raise SystemExit(f"{DATA}: {error}") from error
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     records = [json.loads(line) for line in asked.out.read_text().splitlines()] if asked.out.exists() else []
     done = {(r["alpha"], r["num_steps"], r["seed"]) for r in records if r["meta_steps"] == STAGES[-1]}

@@ -71,8 +71,11 @@ def test_records_are_kept_and_not_measured_again(few, monkeypatch, tmp_path, cap
     assert told.endswith(again)
 
 
-def test_without_data_it_says_so(monkeypatch):
+def test_without_data_it_says_so(monkeypatch, tmp_path):
     monkeypatch.delenv(elsewhere.DATA, raising=False)
     monkeypatch.setattr(sys, "argv", ["elsewhere"])
     with pytest.raises(SystemExit, match=f"set {elsewhere.DATA}"):
+        elsewhere.main()
+    monkeypatch.setenv(elsewhere.DATA, str(tmp_path))
+    with pytest.raises(SystemExit, match=f"{elsewhere.DATA}: .*FC100"):
         elsewhere.main()

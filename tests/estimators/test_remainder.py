@@ -162,6 +162,13 @@ def test_where_the_adjoint_built_again_overflows_the_remainder_is_told():
     assert adjoint.diagnostics["error_estimate"].item() == pytest.approx(expected, rel=1e-10)
 
 
+def test_where_the_adjoint_built_again_is_zero_the_remainder_is_told():
+    """A step of 1/λ: the links annihilate what reaches them, and no error is relative to an exact 0."""
+    adjoint = Binomial(2).pull(Alike(0.5, 2.0), {"adapted": torch.ones(2, dtype=torch.float64)})
+    expected = math.comb(K, 3) / (1 - K + math.comb(K, 2))
+    assert adjoint.diagnostics["error_estimate"].item() == pytest.approx(expected, rel=1e-12)
+
+
 def dense_model(direction, product, rest):
     """S of one link as a matrix, from its definition."""
     d, p = direction.unsqueeze(1), product.unsqueeze(1)

@@ -60,7 +60,7 @@ def relative_remainder(
 ) -> Tensor:
     """Estimate of ‖estimate − exact‖ / ‖exact‖ on the state before the first link, 0-d.
 
-        r                                                     where r ≤ TRUSTED, or R overflows
+        r                                                     where r ≤ TRUSTED, or R overflows or is 0
         ‖estimate − R‖ / (‖R‖·max(1, ‖estimate‖/‖R‖)^SHORT)   elsewhere
         r = ‖ Σ_k H_k·δ_k + Σ_k (1 − c)·H_k·u_k + s·Σ_k D δ_k ‖ / ‖estimate‖,  ‖H_k δ_k‖ from ‖H_k·(last change of u_k)‖
 
@@ -105,9 +105,9 @@ def relative_remainder(
     again = rebuilt(chain, entering, last)
     short = tree.norm(again)
     length = short ** (1.0 - SHORT) * torch.maximum(short, size) ** SHORT
-    distance = quotient(tree.norm(tree.subtract(start, again)), length, length > 0)
-    overflowed = ~distance.isfinite()
-    return torch.where((relative <= TRUSTED) | overflowed, relative, distance)
+    distance = tree.norm(tree.subtract(start, again)) / length
+    unknown = ~distance.isfinite()  # R overflows, or is 0
+    return torch.where((relative <= TRUSTED) | unknown, relative, distance)
 
 
 def rebuilt(chain: Chain, entering: Tree, last: Round) -> Tree:
