@@ -48,7 +48,8 @@ def measured(
         jobs: how many processes.
 
     Raises:
-        Whatever a cell raises; those that are being measured then end first.
+        Whatever a cell raises first. None begins after that, and those that are being measured come first: a finished
+        cell is not lost because its neighbour failed.
     """
     if jobs == 1:
         for cell in cells:
@@ -61,16 +62,22 @@ def measured(
         jobs, get_context("spawn"), _begin, (max(1, torch.get_num_threads() // jobs),)
     ) as processes:
         running: set[Future[Measured]] = set()
+        failed: BaseException | None = None
         try:
             while True:
-                while len(running) < jobs and (cell := next(waiting, None)) is not None:
+                while failed is None and len(running) < jobs and (cell := next(waiting, None)) is not None:
                     watcher.began(cell.key)
                     running.add(processes.submit(_apart, study, settings, cell, Bench(place(cell.key), data, Silent())))
                 if not running:
-                    return
+                    break
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    yield future.result()
+                    if (error := future.exception()) is None:
+                        yield future.result()
+                    else:
+                        failed = failed or error
+            if failed is not None:
+                raise failed
         except BaseException:
             processes.shutdown(wait=True, cancel_futures=True)
             raise
