@@ -133,10 +133,11 @@ def trained(config: Experiment, meta_steps: int, seeds: Sequence[int], say: Call
         say(f"| {name} | {mean.mean:.1f} ± {mean.half_width:.1f} | {each} | {by.mean:+.1f} ± {by.half_width:.1f} |")
 
 
-def _experiment(alpha: float) -> Experiment:
+def experiment(alpha: float) -> Experiment:
+    """The narrow network of error-and-accuracy on the data that METAGRAD_DATA names; exits where they are missing."""
     if DATA not in os.environ:
         raise SystemExit(f"set {DATA} to the folder that holds omniglot")
-    found, _ = data_sets(Asked(scale="medium", data=os.environ[DATA], as_published=False), "benchmarks.direction")
+    found, _ = data_sets(Asked(scale="medium", data=os.environ[DATA], as_published=False), "benchmarks")
     configs = [data.config for data in found if data.key == OMNIGLOT20]
     if not configs:
         raise SystemExit(f"{os.environ[DATA]} has no omniglot: {DATA} names the folder that holds it")
@@ -154,7 +155,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    config, at = _experiment(asked.alpha), sorted(asked.meta_steps)
+    config, at = experiment(asked.alpha), sorted(asked.meta_steps)
     if asked.part == "trained":
         trained(config, at[-1], asked.seeds, print)
         return

@@ -5,6 +5,7 @@ Experiments of `frontier` that need no more than the chain protocol are ordinary
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -71,6 +72,14 @@ class Watched:
         self.log.pairs.setdefault(self._first + k, []).append((flat(direction), flat(curved)))
 
 
+class Model(Protocol):
+    """A symmetric model of one link's curvature."""
+
+    def product(self, direction: Tree) -> Tree:
+        """The model's, shaped like `direction`."""
+        ...
+
+
 @dataclass(frozen=True)
 class LowRank:
     """A symmetric model of curvature: rowsᵀ·core·rows, rows [r, n], core [r, r]."""
@@ -107,7 +116,7 @@ class Moved:
     pullback is the same, and what an estimator expands in or models is H − S.
     """
 
-    def __init__(self, chain: Chain, models: Mapping[int, LowRank], first: int = 0) -> None:
+    def __init__(self, chain: Chain, models: Mapping[int, Model], first: int = 0) -> None:
         self._chain, self._models, self._first = chain, models, first
 
     def __len__(self) -> int:

@@ -78,14 +78,17 @@ def test_full_size_is_that_of_the_bars(shared_data):
         assert config.meta_steps / config.probe_every == 20
 
 
-def test_medium_size_trains_twenty_way_with_the_presets_schedule_and_at_a_constant_rate(shared_data):
+def test_medium_size_trains_twenty_way_with_the_presets_schedule_at_a_constant_rate_and_wider(shared_data):
     settings = ErrorAccuracy().settings(Asked(scale="medium", data=str(shared_data)))
-    assert len({data.key for data in settings.data_sets}) == len({data.title for data in settings.data_sets}) == 8
+    assert len({data.key for data in settings.data_sets}) == len({data.title for data in settings.data_sets}) == 9
     found = {data.title: Experiment.from_json(data.config) for data in settings.data_sets}
     decays, constant = found["Omniglot 20-way 1-shot"], found["Omniglot 20-way 1-shot, constant rate"]
     assert settings.deciding == "Omniglot 20-way 1-shot"
     assert decays.optimizer.schedule == PRESETS["omniglot-20way-1shot"]().optimizer.schedule == "cosine"
     assert replace(decays, optimizer=replace(decays.optimizer, schedule="constant")) == constant
+    wide = found["Omniglot 20-way 1-shot, 16 filters"]
+    assert wide.problem.filters == 2 * decays.problem.filters
+    assert replace(wide, problem=decays.problem, machine=decays.machine) == decays
     assert decays.meta_steps == 2000
     assert decays.test.tasks == 600
 
