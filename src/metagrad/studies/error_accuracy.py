@@ -40,7 +40,7 @@ class ErrorAccuracy(AccuracyStudy):
         "Verdicts on shares are about Omniglot 20-way 1-shot, and about the last data set where that is missing.",
         "Small and medium size: Omniglot and CIFAR-FS with Conv4 of 8 filters and strides in place of max-pooling, "
         "Adam at 1e-2. Small: 200 meta-steps, who learns faster, not where they end. Medium: 2,000 on Omniglot "
-        "20-way 1-shot, with the preset's cosine for the rate, with a constant one, and with 16 filters and the cosine; "
+        "20-way 1-shot, at the preset's cosine, at a constant rate, and at the cosine with 16 filters; "
         "500 at a constant one there at α = 0.01 and 0.4 and on the other images; 600 test tasks. Full size: the "
         "presets' networks and optimizers, 2,000 meta-steps on images, orders 1 to 4.",
     )
