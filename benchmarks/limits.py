@@ -8,7 +8,9 @@ it:
 `about the mean`: the expansion about the true mean curvature of all other tasks at the same weights, at every link, and
     the learned center on what is left. That is what models shared by a meta-batch, or kept from the last ones, come to
     if they are perfect. Their products are not counted.
-`other plans`: other links asked in the two rounds, at the best present estimates of their adjoints.
+`more asked`: every link asked along the displacement of the whole inner loop too, where curvature is large: K products
+    more, beside those of the first round.
+`plan`: other links asked in the two rounds, at the best present estimates of their adjoints.
 
 Prints error, cosine and norm of single tasks (medians) and of their mean, as `benchmarks.direction`, whose network this
 is; METAGRAD_DATA names the data.
@@ -23,9 +25,10 @@ from torch import Tensor
 
 from benchmarks.choosing import stages
 from benchmarks.direction import CPU, SEEDS, TASK_SEED, Beside, experiment
-from benchmarks.frontier_chains import Moved
+from benchmarks.frontier_chains import LowRank, Moved, completed
 from benchmarks.frontier_plans import carried_out
 from metagrad import Binomial, Exact, Parallel, tree
+from metagrad.batching import branch
 from metagrad.estimators.base import Chain
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.expression import short
@@ -69,6 +72,15 @@ def about_the_mean(chains: Sequence[Chain], task: int) -> Moved:
     return Moved(chains[task], {k: MeanCurvature(others, k) for k in range(len(chains[task]))})
 
 
+def asked_along(chain: Chain, displacement: Tree) -> Moved:
+    """The chain with a model of each link's curvature moved out: what its product along the displacement tells."""
+    models: dict[int, LowRank] = {}
+    for k in range(len(chain)):
+        curved, _ = chain.curvature(k, displacement)
+        models[k] = completed(flat(displacement)[None], flat(curved)[None])
+    return Moved(chain, models)
+
+
 def plans(steps: int) -> Mapping[str, Sequence[Sequence[int]]]:
     """Two rounds each; those of `Binomial(2)` and `Parallel(2)` are among the estimators."""
     every = list(range(steps))
@@ -87,6 +99,7 @@ def compared(learner: MetaLearner, config: Experiment, tasks: int) -> Mapping[st
     episodes = [TaskEpisode(learner.loop, meta, map_leaves(lambda leaf, t=t: leaf[t], together)) for t in range(tasks)]
     chains: list[Chain] = [episode.chain for episode in episodes]
     gradients = [episode.outer()[0] for episode in episodes]
+    moves = [branch(episode.displacement(), "adapted") for episode in episodes]
 
     def of_all(pull: Callable[[int], Tree | Tensor]) -> Tensor:
         return torch.stack([flat(pull(t)) for t in range(tasks)])
@@ -97,6 +110,9 @@ def compared(learner: MetaLearner, config: Experiment, tasks: int) -> Mapping[st
     for one in AUTO:
         found[f"`{short(one)}` about the mean"] = of_all(
             lambda t, one=one: one.pull(about_the_mean(chains, t), gradients[t]).start
+        )
+        found[f"`{short(one)}` more asked"] = of_all(
+            lambda t, one=one: one.pull(asked_along(chains[t], moves[t]), gradients[t]).start
         )
     for name, plan in plans(len(chains[0])).items():
         found[f"plan: {name}"] = of_all(lambda t, plan=plan: carried_out(chains[t], gradients[t], plan))

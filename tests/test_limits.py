@@ -49,6 +49,16 @@ def test_the_mean_is_that_of_the_other_chains():
     torch.testing.assert_close(mean, (chains[1].links[2].H + chains[2].links[2].H) @ direction / 2)
 
 
+def test_a_link_asked_along_the_loop_is_known_there_and_nothing_exact_changes():
+    chain = MatrixChain.random(3, seed=2)
+    direction = cotangent()["adapted"]
+    moved = limits.asked_along(chain, direction)
+    torch.testing.assert_close(start(Exact(), moved), start(Exact(), chain))
+    for k in range(3):
+        left, _ = moved.curvature(k, direction)
+        assert left["adapted"].norm() < 1e-12 * (chain.links[k].H @ direction).norm()
+
+
 @pytest.mark.parametrize("steps", [3, 5, 10])
 def test_plans_have_two_rounds_and_end_with_the_first_link(steps):
     for plan in limits.plans(steps).values():
@@ -63,6 +73,6 @@ def test_a_table_has_a_row_for_each_estimate():
     config = replace(config, num_steps=3, meta_batch=2, estimator=Exact(), machine=machine)
     said = []
     limits.table(config, (0, 1), 2, said.append)
-    rows = len(limits.SHIPPED) + len(limits.AUTO) + len(limits.plans(3))
+    rows = len(limits.SHIPPED) + 2 * len(limits.AUTO) + len(limits.plans(3))
     assert len(said) == 2 * (1 + rows)
     assert all("nan" not in line for line in said)

@@ -13,6 +13,7 @@ from metagrad.studies.error_accuracy import ErrorAccuracy
 from metagrad.studies.error_grid import ErrorGrid
 from metagrad.studies.memory import Memory
 from metagrad.studies.network_errors import NetworkErrors
+from metagrad.studies.order_accuracy import OrderAccuracy
 from metagrad.studies.order_errors import OrderErrors
 from metagrad.studies.signals import Signals
 from metagrad.studies.smoothness import Smoothness
@@ -32,6 +33,7 @@ STUDIES: Mapping[str, Study[Any]] = {
         Table2(),
         Anil(),
         ErrorAccuracy(),
+        OrderAccuracy(),
         Bias(),
         Memory(),
         Signals(),

@@ -19,6 +19,7 @@ SINUSOID, MNIST1D, OMNIGLOT5, OMNIGLOT20, CIFAR = (
     "omniglot-20way-1shot",
     "cifar-fs-5way-1shot",
 )
+_GENERATED = (SINUSOID, MNIST1D)
 _TITLES: Mapping[str, str] = {**TITLES, SINUSOID: "Sinusoid", OMNIGLOT5: "Omniglot 5-way 1-shot"}
 
 ORDERS: Mapping[Scale, tuple[int, ...]] = {"small": (2,), "medium": (2,), "full": (1, 2, 3, 4)}
@@ -98,18 +99,22 @@ def data_sets(asked: Asked, source: str) -> tuple[tuple[DataSet, ...], tuple[str
     Raises:
         ValueError: full size without data.
     """
-    sets = [_data_set(which, asked.scale) for which in _SETS[asked.scale]]
-    generated = [data for data in sets if data.key in (SINUSOID, MNIST1D)]
-    images = [data for data in sets if data not in generated]
+    made = generated(asked.scale)
+    images = [_data_set(which, asked.scale) for which in _SETS[asked.scale] if which.preset not in _GENERATED]
     if asked.data is None:
         if asked.scale == "full":
             raise ValueError(
                 f"{source} at full size needs --data DIR with {', '.join(data.title for data in images)}; "
                 "--scale small needs no data"
             )
-        return tuple(generated), tuple(data.title for data in images)
+        return made, tuple(data.title for data in images)
     found, missing = available(images, asked.data)
-    return (*generated, *found), tuple(missing)
+    return (*made, *found), tuple(missing)
+
+
+def generated(scale: Scale) -> tuple[DataSet, ...]:
+    """The data sets of a size that need no files."""
+    return tuple(_data_set(which, scale) for which in _SETS[scale] if which.preset in _GENERATED)
 
 
 def _data_set(which: _Set, scale: Scale) -> DataSet:
