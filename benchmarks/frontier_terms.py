@@ -87,6 +87,24 @@ def order_weights(steps: int, order: int) -> Coefficients:
     return coefficients
 
 
+def center_by_norms(terms: Terms, order: int) -> Tensor:
+    """A center for all links from the lengths of the last two orders, 0-d.
+
+    With one eigenvalue e of αH at all links order l is C(K, l)·(−e)^l times g, and the ratio of orders L and L − 1
+    e·(K − L + 1)/L. The center is in the middle of [0, e].
+    """
+    by_order = orders(terms.steps)
+    last, before = ((by_order == number).to(terms.gram) for number in (order, order - 1))
+    ratio = ((last @ terms.gram @ last) / (before @ terms.gram @ before)).clamp_min(0.0).sqrt()
+    return 0.5 * ratio * order / (terms.steps - order + 1)
+
+
+def centers_between(first: Tensor, last: Tensor, steps: int) -> Tensor:
+    """Centers of the links [K]: half of the largest eigenvalues of αH at the first and the last, even steps between."""
+    share = torch.linspace(0.0, 1.0, steps, dtype=first.dtype)
+    return 0.5 * ((1.0 - share) * first + share * last)
+
+
 def chebyshev_weights(steps: int, order: int, largest: float) -> Tensor:
     """Weights of the orders 0 … L for links that are alike, with eigenvalues of αH in [0, `largest`].
 

@@ -13,6 +13,8 @@ from benchmarks.frontier_chains import Log, LowRank, Moved, Watched, completed, 
 from benchmarks.frontier_plans import carried_out, first_again
 from benchmarks.frontier_terms import (
     Terms,
+    center_by_norms,
+    centers_between,
     chebyshev_weights,
     fitted,
     order_weights,
@@ -200,7 +202,9 @@ def _fixed(case: Case) -> Iterator[Found]:
     own, steps = Terms.of(case.chain, case.cotangent), len(case.chain)
     first = tree.map(torch.ones_like, case.cotangent)
     assert isinstance(first, dict)
-    largest = extremes(case.chain, first["adapted"], ITERATIONS).high.max().item()
+    highest = extremes(case.chain, first["adapted"], ITERATIONS).high.to(own.gram)
+    largest = highest.max().item()
+    measured = centers_between(highest[0], highest[-1], steps)
 
     def found(family: str, order: int, coefficients: Tensor, products: int) -> Found:
         error = own.squared_error(coefficients).clamp_min(0.0).sqrt().item()
@@ -220,5 +224,8 @@ def _fixed(case: Case) -> Iterator[Found]:
             yield found(f"{family}, in hindsight", order, coefficients(hindsight), products)
             learned = fitted(case.probes, coefficients, starts, ITERATIONS)
             yield found(f"{family}, fitted on others", order, coefficients(learned), products)
+        by_norms = center_by_norms(own, order).expand(steps)
+        yield found("one center, by the last orders' norms", order, centers(by_norms), all_orders)
+        yield found("centers by Lanczos at first and last link", order, centers(measured), band)
         nodes = chebyshev_weights(steps, order, max(largest, torch.finfo(torch.float32).eps))
         yield found("Chebyshev weights", order, weights(nodes.to(own.gram)), all_orders)

@@ -16,9 +16,12 @@ from benchmarks.frontier_chains import Log, Moved, Watched, completed, krylov, m
 from benchmarks.frontier_plans import band, carried_out, first_again  # noqa: E402
 from benchmarks.frontier_terms import (  # noqa: E402
     Terms,
+    center_by_norms,
+    centers_between,
     chebyshev_weights,
     fitted,
     order_weights,
+    orders,
     per_link_centers,
 )
 from benchmarks.frontier_variants import grouped  # noqa: E402
@@ -125,6 +128,19 @@ def test_a_fit_is_better_than_where_it_began():
         before = terms.squared_error(family(start.double()))
         after = terms.squared_error(family(fitted([terms], family, [start.double()], 30)))
         assert after < 0.5 * before
+
+
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_where_links_are_alike_norms_of_the_orders_tell_the_eigenvalue(order):
+    # Every term is a power of one number: order l has C(4, l) of them.
+    powers = (-0.7) ** orders(4).double()
+    terms = Terms(4, powers[:, None] * powers)
+    assert center_by_norms(terms, order).item() == pytest.approx(0.35)
+
+
+def test_centers_go_evenly_from_the_first_link_to_the_last():
+    first, last = torch.tensor(4.0), torch.tensor(1.0)
+    torch.testing.assert_close(centers_between(first, last, 4), torch.tensor([2.0, 1.5, 1.0, 0.5]))
 
 
 def test_chebyshev_weights_interpolate_and_are_one_at_full_order():
