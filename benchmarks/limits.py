@@ -26,7 +26,7 @@ from torch import Tensor
 from benchmarks.choosing import stages
 from benchmarks.direction import CPU, SEEDS, TASK_SEED, Beside, experiment
 from benchmarks.frontier_chains import LowRank, Moved, completed
-from benchmarks.frontier_plans import band, carried_out
+from benchmarks.frontier_plans import band, by_cosine, carried_out
 from metagrad import Binomial, Exact, Parallel, tree
 from metagrad.batching import branch
 from metagrad.estimators.base import Chain
@@ -82,7 +82,7 @@ def asked_along(chain: Chain, displacement: Tree) -> Moved:
 
 
 def plans(steps: int) -> Mapping[str, Sequence[Sequence[int]]]:
-    """Two rounds each, first that of `Binomial(2)`: the models of `carried_out` leave out less than the estimator's."""
+    """Two rounds each, first that of `Binomial(2)`, for comparison."""
     every = list(range(steps))
     return {
         "as Binomial(2)": band(steps, 2),
@@ -116,7 +116,7 @@ def compared(learner: MetaLearner, config: Experiment, tasks: int) -> Mapping[st
             lambda t, one=one: one.pull(asked_along(chains[t], moves[t]), gradients[t]).start
         )
     for name, plan in plans(len(chains[0])).items():
-        found[f"plan: {name}"] = of_all(lambda t, plan=plan: carried_out(chains[t], gradients[t], plan))
+        found[f"plan: {name}"] = of_all(lambda t, plan=plan: carried_out(chains[t], gradients[t], plan, by_cosine))
     return found
 
 

@@ -13,7 +13,7 @@ if str(ROOT) not in sys.path:
 
 from benchmarks import cli  # noqa: E402 -- not a package that is installed
 from benchmarks.frontier_chains import Log, Moved, Watched, completed, krylov, mean  # noqa: E402
-from benchmarks.frontier_plans import band, carried_out, first_again  # noqa: E402
+from benchmarks.frontier_plans import band, by_cosine, carried_out, first_again, of_the_largest  # noqa: E402
 from benchmarks.frontier_terms import (  # noqa: E402
     Terms,
     center_by_norms,
@@ -92,7 +92,8 @@ def test_the_first_link_again_is_between_binomial_and_parallel():
     assert counted.counter["products"] == 11
 
 
-def test_a_plan_carried_out_link_by_link_is_that_of_the_estimator():
+@pytest.mark.parametrize("inverse", [of_the_largest, by_cosine])
+def test_a_plan_carried_out_link_by_link_is_that_of_the_estimator(inverse):
     """An implementation without stacks, windows and updates, from all pairs anew, at every round."""
     chain, u = MatrixChain.random(5, step_size=0.1), cotangent()
     for order in (1, 2, 3, 4):
@@ -100,7 +101,15 @@ def test_a_plan_carried_out_link_by_link_is_that_of_the_estimator():
             (Binomial(order, center="auto"), band(5, order)),
             (Parallel(order), [range(6 - r) for r in range(1, order + 1)]),
         ):
-            torch.testing.assert_close(carried_out(chain, u, plan), flatten(estimator.pull(chain, u).start))
+            torch.testing.assert_close(carried_out(chain, u, plan, inverse), flatten(estimator.pull(chain, u).start))
+
+
+def test_curvature_that_is_hardly_met_is_left_out_by_its_cosine():
+    # One direction, whose product is nearly all across it: of the largest it is the largest itself.
+    inner, answers = torch.tensor([[0.05]], dtype=torch.float64), torch.tensor([[0.05, 1.0]], dtype=torch.float64)
+    assert by_cosine(inner, answers).item() == 0.0
+    assert of_the_largest(inner, answers).item() == pytest.approx(20.0)
+    assert by_cosine(inner, answers * torch.tensor([1.0, 0.3])).item() == pytest.approx(20.0)
 
 
 def test_krylov_directions_are_orthonormal_and_end_in_the_whole_curvature():
