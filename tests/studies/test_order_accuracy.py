@@ -4,6 +4,7 @@ import pytest
 
 from metagrad.experiments.config import Experiment
 from metagrad.studies.catalogue import STUDIES
+from metagrad.studies.error_accuracy import ErrorAccuracy
 from metagrad.studies.order_accuracy import OrderAccuracy
 from metagrad.studies.study import Asked
 from studies.made_accuracies import made
@@ -26,12 +27,24 @@ def test_small_is_the_sinusoid_and_other_sizes_add_signals():
     for scale in ("small", "medium", "full"):
         settings = OrderAccuracy().settings(Asked(scale=scale))
         assert settings.deciding == settings.data_sets[0].title == "Sinusoid"
+        assert settings.not_found == ("Omniglot 20-way 1-shot",)
         lengths[scale] = {data.title: Experiment.from_json(data.config).meta_steps for data in settings.data_sets}
     assert lengths["small"] == {"Sinusoid": 1000}
     assert list(lengths["medium"]) == list(lengths["full"]) == ["Sinusoid", "MNIST-1D 5-way 1-shot"]
     assert 1000 < lengths["medium"]["Sinusoid"] < lengths["full"]["Sinusoid"]
     with pytest.raises(ValueError, match="as-published has no use"):
         OrderAccuracy().settings(Asked(scale="small", as_published=True))
+
+
+@pytest.mark.parametrize("scale", ["small", "medium", "full"])
+def test_data_add_one_omniglot_set_as_error_and_accuracy_has_it(scale, shared_data):
+    asked = Asked(scale=scale, data=str(shared_data))
+    settings = OrderAccuracy().settings(asked)
+    assert settings.deciding == settings.data_sets[-1].title == "Omniglot 20-way 1-shot"
+    assert settings.not_found == ()
+    assert [data.title for data in settings.data_sets].count("Omniglot 20-way 1-shot") == 1
+    others = {data.title: data.config for data in ErrorAccuracy().settings(asked).data_sets}
+    assert all(data.config == others[data.title] for data in settings.data_sets)
 
 
 def test_a_table_a_figure_and_verdicts_with_four_orders():

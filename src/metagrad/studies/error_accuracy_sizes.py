@@ -1,6 +1,6 @@
 """Data sets, lengths of training and orders of error-and-accuracy at each size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -99,22 +99,21 @@ def data_sets(asked: Asked, source: str) -> tuple[tuple[DataSet, ...], tuple[str
     Raises:
         ValueError: full size without data.
     """
-    made = generated(asked.scale)
-    images = [_data_set(which, asked.scale) for which in _SETS[asked.scale] if which.preset not in _GENERATED]
+    if asked.data is None and asked.scale == "full":
+        images = ", ".join(which.title for which in _SETS["full"] if which.preset not in _GENERATED)
+        raise ValueError(f"{source} at full size needs --data DIR with {images}; --scale small needs no data")
+    return among(asked, [which.key for which in _SETS[asked.scale]])
+
+
+def among(asked: Asked, keys: Collection[str]) -> tuple[tuple[DataSet, ...], tuple[str, ...]]:
+    """As `data_sets`, of these keys alone; what is generated is always there, at full size too."""
+    wanted = [which for which in _SETS[asked.scale] if which.key in keys]
+    made = tuple(_data_set(which, asked.scale) for which in wanted if which.preset in _GENERATED)
+    images = [_data_set(which, asked.scale) for which in wanted if which.preset not in _GENERATED]
     if asked.data is None:
-        if asked.scale == "full":
-            raise ValueError(
-                f"{source} at full size needs --data DIR with {', '.join(data.title for data in images)}; "
-                "--scale small needs no data"
-            )
         return made, tuple(data.title for data in images)
     found, missing = available(images, asked.data)
     return (*made, *found), tuple(missing)
-
-
-def generated(scale: Scale) -> tuple[DataSet, ...]:
-    """The data sets of a size that need no files."""
-    return tuple(_data_set(which, scale) for which in _SETS[scale] if which.preset in _GENERATED)
 
 
 def _data_set(which: _Set, scale: Scale) -> DataSet:
