@@ -95,9 +95,3 @@ def test_the_costs_of_the_table_are_those_of_the_estimators(name, estimator, val
     for products, rounds in rows:
         assert formula(products, **values) == estimator.cost(5).products
         assert formula(rounds, **values) == estimator.cost(5).rounds
-
-
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        if "://" not in target:
-            assert (ROOT / target).exists(), target

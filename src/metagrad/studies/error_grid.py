@@ -37,6 +37,7 @@ class ErrorGrid(Study[ErrorGridSettings]):
     name: ClassVar[str] = "error-grid"
     title: ClassVar[str] = 'Error of center="auto" against plain, scale "paper" and Truncated, over a grid of networks'
     source: ClassVar[str] = "ours"
+    scales: ClassVar[tuple[Scale, ...]] = ("small", "medium", "full")
     side_by_side: ClassVar[bool] = True
     choices: ClassVar[tuple[str, ...]] = (
         "Networks and tasks are those of the presets, trained with Exact at the cell's own step size and number of "
