@@ -10,9 +10,11 @@ from torch import Tensor
 from metagrad import tree
 from metagrad.batching import branch, over_tasks
 from metagrad.estimators import Estimator, Exact
+from metagrad.estimators.base import Episode
 from metagrad.estimators.split import ERROR
 from metagrad.inner.episode import TaskEpisode
 from metagrad.inner.loop import InnerLoop
+from metagrad.studies.remembered import Remembered
 from metagrad.studies.spectra import Extremes, direction, extremes, flat
 from metagrad.tasks.task import Task
 from metagrad.tree import Tree
@@ -30,12 +32,13 @@ class Estimates:
 def estimates(loop: InnerLoop, estimators: Sequence[Estimator], meta: Tree, tasks: Task, chunk: int) -> Estimates:
     """Every estimator on every task, along one trajectory a task; `chunk` tasks side by side.
 
-    Cost: a task's inner loop and outer gradient once, and the products of all estimators. Memory: all meta-gradients.
+    Cost: a task's inner loop and outer gradient once, and the products of all estimators; with a chunk of 1 those that
+    several ask for once. Memory: all meta-gradients.
     """
     asked = [Exact(), *estimators]
 
     def of_task(meta: Tree, task: Task) -> Tree:
-        episode = TaskEpisode(loop, meta, task)
+        episode = _episode(loop, meta, task, chunk)
         found = [flat(_ordered(one.estimate(episode).gradient, meta)) for one in asked]
         return {
             "found": {str(i): gradient for i, gradient in enumerate(found)},
@@ -63,11 +66,12 @@ class Errors(NamedTuple):
 def task_errors(loop: InnerLoop, estimators: Sequence[Estimator], meta: Tree, tasks: Task, chunk: int) -> list[Errors]:
     """Every estimator on every task, as `estimates`, but of each meta-gradient its error alone is kept.
 
-    Cost: as `estimates`, the exact meta-gradient once a task. Memory: two meta-gradients of each task of a chunk.
+    Cost: as `estimates`, the exact meta-gradient once a task. Memory: two meta-gradients of each task of a chunk, and
+    with a chunk of 1 all products of a task.
     """
 
     def of_task(meta: Tree, task: Task) -> Tree:
-        episode = TaskEpisode(loop, meta, task)
+        episode = _episode(loop, meta, task, chunk)
         exact = Exact().estimate(episode).gradient
         size = tree.norm(exact)
         found: dict[str, Tree] = {}
@@ -112,6 +116,12 @@ def of_batches(values: Tensor, tasks: int) -> Tensor:
 def relative(estimate: Tensor, exact: Tensor) -> Tensor:
     """‖estimate − exact‖ / ‖exact‖ of every row."""
     return (estimate - exact).norm(dim=-1) / exact.norm(dim=-1)
+
+
+def _episode(loop: InnerLoop, meta: Tree, task: Task, chunk: int) -> Episode:
+    """A task that is alone has values to compare, and products are remembered."""
+    episode = TaskEpisode(loop, meta, task)
+    return Remembered(episode) if chunk == 1 else episode
 
 
 def _ordered(gradient: Tree, meta: Tree) -> Tree:
