@@ -20,7 +20,7 @@ from metagrad import (
     Truncated,
     tree,
 )
-from metagrad.inner.episode import TaskEpisode
+from metagrad.inner.episode import LinearisedLoop, TaskEpisode
 from metagrad.studies.remembered import Remembered, RememberedChain
 from metagrad.studies.task_errors import estimates, task_errors
 
@@ -124,3 +124,19 @@ def test_tasks_one_by_one_and_side_by_side_agree():
     errors = [task_errors(loop, ESTIMATORS[1:], meta, tasks, chunk) for chunk in (1, 3)]
     for estimator, first, second in zip(ESTIMATORS[1:], *errors, strict=True):
         torch.testing.assert_close(first.measured, second.measured, rtol=1e-6, atol=1e-9, msg=str(estimator))
+
+
+@pytest.mark.parametrize("measure", [estimates, task_errors])
+def test_one_by_one_what_several_ask_for_is_taken_once(measure, monkeypatch):
+    """Every window of `Truncated` asks for some of the products of `Exact`."""
+    taken = []
+    product = LinearisedLoop._product
+
+    def counted(self, k, direction):
+        taken.append(k)
+        return product(self, k, direction)
+
+    monkeypatch.setattr(LinearisedLoop, "_product", counted)
+    loop, meta, tasks = network(tasks=2)
+    measure(loop, [Truncated(window) for window in range(STEPS + 2)], meta, tasks, chunk=1)
+    assert sorted(taken) == sorted(2 * list(range(STEPS)))
