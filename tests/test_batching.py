@@ -69,8 +69,16 @@ def assert_same(result, expected, tolerance=1e-10):
         assert torch.allclose(result.diagnostics[name].double(), expected.diagnostics[name].double(), rtol=1e-6)
 
 
-@pytest.mark.parametrize("model_name", ["mlp", "conv4"])
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+# What an estimator does with its links is the same on every network: the fast tests have two of them on images.
+@pytest.mark.parametrize(
+    ("model_name", "estimator"),
+    [
+        pytest.param(name, estimator, id=f"{estimator!r}-{name}", marks=[pytest.mark.slow] if slow else [])
+        for name in ("mlp", "conv4")
+        for estimator in ESTIMATORS
+        for slow in [name == "conv4" and estimator not in (Exact(), Binomial(2))]
+    ],
+)
 def test_vmapped_chunked_and_looped_tasks_and_links_agree(estimator, model_name):
     looped, features = learner(estimator, model_name, task_chunk=1, link_chunk=1)
     tasks = make_tasks(features, tasks=3)

@@ -269,7 +269,7 @@ def in_doubt(scale, steps=range(6), saved_at=None):
     return used, doubts
 
 
-@pytest.mark.parametrize("saved_at", [None, 0, 1, 2, 3])
+@pytest.mark.parametrize("saved_at", [None, 1, *(pytest.param(step, marks=pytest.mark.slow) for step in (0, 2, 3))])
 def test_one_near_the_tolerance_is_looked_at_again_and_taken_or_not(saved_at):
     used, doubts = in_doubt(1.01, saved_at=saved_at)
     assert used == [Exact()] * 2 + [Binomial(1, center="auto")] * 4
@@ -429,6 +429,7 @@ def test_the_log_says_why(caplog):
 AUTO = {"estimator": Auto(tolerance=0.1, every=2), "num_steps": 3, "rule": SGD(lr=0.005)}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_chooses_alike_to_the_bit(tmp_path):
     said = []
 

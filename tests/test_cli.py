@@ -133,6 +133,7 @@ def test_estimators_and_their_fields_are_chosen_by_name(metagrad, tmp_path):
     assert config["rule"] == "Momentum(lr=0.02, momentum=0.9, nesterov=False)"
 
 
+@pytest.mark.slow
 def test_a_learned_center_is_kept_in_the_configuration(metagrad, tmp_path):
     chosen = [
         ("--estimator", "Binomial(order=2, center='auto')"),

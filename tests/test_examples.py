@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -13,6 +15,7 @@ def load(name):
     return module
 
 
+@pytest.mark.slow
 def test_your_model_learns_to_adapt():
     before, after = load("your_model").main(meta_steps=150)
     assert after < 0.8 * before

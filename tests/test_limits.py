@@ -67,6 +67,7 @@ def test_plans_have_two_rounds_and_end_with_the_first_link(steps):
         assert {link for links in plan for link in links} <= set(range(steps))
 
 
+@pytest.mark.slow
 def test_a_table_has_a_row_for_each_estimate():
     config = PRESETS["mnist1d-5way-1shot"]()
     machine = replace(config.machine, device="cpu", capture="off")

@@ -77,7 +77,7 @@ def test_off_is_as_written():
     assert MetaLearner(make_mlp(), LOSS, SGD(0.1), 2, Exact()).capture.mode == "off"
 
 
-@pytest.mark.parametrize("mode", ["whole", "pieces"])
+@pytest.mark.parametrize("mode", [pytest.param("whole", marks=pytest.mark.slow), "pieces"])
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda learner: pickle.loads(pickle.dumps(learner))])
 def test_copies_are_independent_and_capture_again(mode, duplicate):
     learner = captured(mode)(make_mlp().double(), LOSS, SGD(0.3), 1, Exact())
@@ -100,7 +100,7 @@ def test_the_default_capture_can_be_pickled():
     assert pickle.loads(pickle.dumps(learner)).capture.mode == "pieces"
 
 
-@pytest.mark.parametrize("mode", ["whole", "pieces"])
+@pytest.mark.parametrize("mode", [pytest.param("whole", marks=pytest.mark.slow), "pieces"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_gradients_have_the_layout_of_their_parameters(mode, layout):
     model = make_conv().double().to(memory_format=layout)
@@ -130,6 +130,7 @@ def test_pieces_hold_images_channels_last():
     assert counting.graphs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "options", "expected"),
     [

@@ -80,7 +80,7 @@ def test_forward_over_reverse(estimator):
 
 
 @ways("whole", "pieces", "pieces-1-links")
-@pytest.mark.parametrize("steps", rows([1, 2, 4], [2]))
+@pytest.mark.parametrize("steps", rows([1, 2, 4], [1]))
 @pytest.mark.parametrize("expansion", rows([(1.0, 0.0), ("paper", 0.0), (0.7, -0.3)], [(0.7, -0.3)]))
 @pytest.mark.usefixtures("_captured")
 def test_binomial(network, steps, expansion):

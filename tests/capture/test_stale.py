@@ -199,14 +199,17 @@ CHANGES = {
 }
 
 
-# The same survey serves both modes: of "whole" the fast tests take what only it depends on, and one of each kind.
-FAST_IN_WHOLE = {"rule-lr", "num-steps", "estimator", "shapes", "frozen-replaced", "buffer-in-place", "number", "loss"}
+# The same survey serves both modes: the fast tests take one change of each kind, of "whole" what only it depends on.
+FAST = {
+    "whole": {"rule-lr", "num-steps", "estimator"},
+    "pieces": {"shapes", "frozen-replaced", "buffer-in-place", "number", "loss", "global-tensor", "thaw"},
+}
 
 
 @pytest.mark.parametrize(
     ("name", "mode"),
     [
-        pytest.param(name, mode, marks=[] if mode == "pieces" or name in FAST_IN_WHOLE else pytest.mark.slow)
+        pytest.param(name, mode, marks=[] if name in FAST[mode] else pytest.mark.slow)
         for name in CHANGES
         for mode in ("whole", "pieces")
     ],
@@ -267,7 +270,7 @@ def test_pieces_do_not_trace_again_for_more_steps_or_another_rule():
     assert len(counting.graphs) == traced
 
 
-@pytest.mark.parametrize("mode", ["whole", "pieces"])
+@pytest.mark.parametrize("mode", [pytest.param("whole", marks=pytest.mark.slow), "pieces"])
 @pytest.mark.parametrize(
     "options", [{"adapts": "head"}, {"proximal": 0.8}, {"adapts": "head", "proximal": 0.8}], ids=str
 )

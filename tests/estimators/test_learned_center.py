@@ -191,7 +191,7 @@ def test_exact_from_the_order_of_the_loop_on(model, rule, learner, make):
     assert 0 < below <= 0.2 * first
 
 
-@pytest.mark.parametrize("mode", ["whole", "pieces"])
+@pytest.mark.parametrize("mode", [pytest.param("whole", marks=pytest.mark.slow), "pieces"])
 @pytest.mark.parametrize("estimator", [auto(2), Parallel(3), Grouped(2)], ids=repr)
 def test_captured_equals_uncaptured(mode, estimator):
     make, features = MODELS["mlp"]

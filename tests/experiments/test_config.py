@@ -137,7 +137,10 @@ def test_the_seed_decides_the_weights_and_leaves_torch_alone():
     assert not torch.equal(next(first.parameters()), next(other.parameters()))
 
 
-@pytest.mark.parametrize("name", PRESETS)
+# Sets of five shots differ from those of one in the number of images alone.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name.endswith("5shot") else []) for name in PRESETS]
+)
 def test_every_preset_builds_and_takes_a_step(name, request, tmp_path, monkeypatch):
     config = PRESETS[name]()
     if isinstance(config.problem, OmniglotClassification):

@@ -218,6 +218,7 @@ def test_nothing_is_written_but_the_page(runs, report, tmp_path):
     assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(runs.rglob("*"))} == before
 
 
+@pytest.mark.slow
 def test_a_long_run_is_read_in_seconds_into_a_small_page(runs, report):
     train = [
         json.dumps({"kind": "train", "step": step, "loss": 1 / step, "accuracy": 0.5, "seconds": 0.01})

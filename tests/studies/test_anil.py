@@ -137,6 +137,7 @@ def test_the_claims(made_of, held):
     assert [finding.held for finding in Anil().findings(settings, found)] == held
 
 
+@pytest.mark.slow
 def test_a_tiny_study_from_end_to_end(tmp_path):
     findings = carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Quiet())
     assert findings[0].held is True  # theory holds at any size

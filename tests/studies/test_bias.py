@@ -69,6 +69,7 @@ def tiny():
     )
 
 
+@pytest.mark.slow
 def test_the_study_from_end_to_end(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(Bias, "settings", lambda self, asked: tiny)
     findings = carry_out(Bias(), Asked(scale="small"), tmp_path / "study", "command", Quiet())

@@ -190,6 +190,7 @@ class Tiny(ErrorAccuracy):
         return replace(settings, data_sets=tuple(sets), methods=settings.methods, seeds=settings.seeds[:2])
 
 
+@pytest.mark.slow
 def test_a_tiny_one_from_end_to_end(tmp_path):
     findings = carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Quiet())
     assert len(findings) == 6

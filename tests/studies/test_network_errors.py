@@ -133,6 +133,7 @@ def test_operations_grow_by_the_same_number_with_every_product(settings):
     assert counted[FirstOrder()] == sum(forward) + sum(back)
 
 
+@pytest.mark.slow
 def test_a_tiny_study_runs_from_end_to_end(settings, tmp_path):
     findings = carry_out(With(STUDY, settings), SMALL, tmp_path / "s", "metagrad reproduce error-vs-order", Quiet())
     assert len(findings) == 5

@@ -115,6 +115,7 @@ def test_other_names_shapes_and_types_are_other_directions():
         assert chain.curvature(0, tree.map(torch.clone, direction))[0] is direction
 
 
+@pytest.mark.slow
 def test_tasks_one_by_one_and_side_by_side_agree():
     """Side by side nothing can be remembered."""
     loop, meta, tasks = network()
