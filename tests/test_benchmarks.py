@@ -178,6 +178,7 @@ def test_bad_arguments_are_one_sentence_and_status_2(arguments, message, capsys)
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_contender_that_was_named_must_take_part(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert cli.main(["speed", "--contenders", "higher", "--tasks", "1", "--steps", "1", "--out", str(tmp_path)]) == 2

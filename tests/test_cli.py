@@ -90,6 +90,7 @@ def test_evaluate_against_another_run_pairs_the_tasks(finished, metagrad):
     assert out.count("+0.0000 ± 0.0000") == 4
 
 
+@pytest.mark.slow
 def test_evaluate_against_a_run_with_other_tasks_is_refused(finished, metagrad, tmp_path):
     other = tmp_path / "other"
     small = [*SMALL, "--problem.hidden", "8", "--meta-steps", "1"]
@@ -102,12 +103,14 @@ def test_evaluate_against_a_run_with_other_tasks_is_refused(finished, metagrad, 
     assert "has other test tasks than" in err
 
 
+@pytest.mark.slow
 def test_test_time_steps_that_diverge_leave_the_figure(metagrad, tmp_path):
     steps = ["--num-steps", "1", "--rule.lr", "0.9", "--test.steps", "80", "--estimator", "first-order"]
     assert metagrad("train", "--out", tmp_path / "r", "--meta-steps", "1", *SMALL, *steps)[0] == 0
     assert (tmp_path / "r" / "adaptation.png").exists()
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_made_longer(finished, metagrad, tmp_path):
     path = tmp_path / "longer"
     shutil.copytree(finished, path)
@@ -166,6 +169,7 @@ def test_a_field_that_goes_with_none_of_the_others_is_refused_with_the_way_out(m
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_auto_is_chosen_by_name_or_with_its_wishes(metagrad, tmp_path):
     options = [
         ("--estimator", "auto"),
@@ -192,6 +196,7 @@ def test_runs_without_a_name_are_numbered(metagrad, tmp_path, monkeypatch):
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["sinusoid-1", "sinusoid-2"]
 
 
+@pytest.mark.slow
 def test_the_command_is_recorded_until_the_configuration_is_another(metagrad, tmp_path):
     path = tmp_path / "run"
     assert metagrad("train", "sinusoid", "--out", path, "--meta-steps", 2, *SMALL)[0] == 0

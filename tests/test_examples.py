@@ -21,6 +21,7 @@ def test_your_model_learns_to_adapt():
     assert after < 0.8 * before
 
 
+@pytest.mark.slow
 def test_your_dataset_beats_chance_on_new_classes():
     assert load("your_dataset").main(meta_steps=40) > 0.45  # chance is 0.25
 

@@ -43,6 +43,7 @@ def test_result_has_loss_metrics_and_cost_per_task():
     assert result.cost == (4, 2, 0)
 
 
+@pytest.mark.slow
 def test_meta_training_with_scheduler_and_clipping_lowers_the_loss():
     learner = make(estimator=Binomial(2), rule=LearnedRates(0.1, "tensor"))
     optimizer = torch.optim.Adam(learner.parameters(), lr=0.02)

@@ -35,6 +35,7 @@ def test_two_commands_do_all_the_set_up():
     assert all(re.search(r"pip install (torch==\S+)", c)[1] in pinned for c in setups)
 
 
+@pytest.mark.slow
 def test_the_library_snippet_runs(capsys):
     snippets = [block for kind, block in BLOCKS if kind == "python"]
     assert len(snippets) == 1

@@ -100,6 +100,7 @@ def test_the_default_capture_can_be_pickled():
     assert pickle.loads(pickle.dumps(learner)).capture.mode == "pieces"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [pytest.param("whole", marks=pytest.mark.slow), "pieces"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_gradients_have_the_layout_of_their_parameters(mode, layout):

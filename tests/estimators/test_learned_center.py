@@ -192,7 +192,9 @@ def test_exact_from_the_order_of_the_loop_on(model, rule, learner, make):
 
 
 @pytest.mark.parametrize("mode", [pytest.param("whole", marks=pytest.mark.slow), "pieces"])
-@pytest.mark.parametrize("estimator", [auto(2), Parallel(3), Grouped(2)], ids=repr)
+@pytest.mark.parametrize(
+    "estimator", [auto(2), *(pytest.param(e, marks=pytest.mark.slow) for e in (Parallel(3), Grouped(2)))], ids=repr
+)
 def test_captured_equals_uncaptured(mode, estimator):
     make, features = MODELS["mlp"]
     network, tasks = make().double(), make_tasks(features)

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 
+import pytest
 import torch
 
 from metagrad import SGD, Auto, Binomial, choosing
@@ -30,6 +31,7 @@ def small(**changes):
     )
 
 
+@pytest.mark.slow
 def test_comparison_of_all_estimators(tmp_path):
     config, effort = small(rule=SGD(lr=0.003)), Effort(tasks=5, repeats=2, proximal=2.0)
     rows = compare(config, effort, Silent(), lambda _text: None)
@@ -70,6 +72,7 @@ def test_what_cannot_be_compared_is_left_out_with_its_reason():
     assert "Binomial(order=2, center=0.1)" in names
 
 
+@pytest.mark.slow
 def test_a_learned_center_can_be_compared():
     config = small(estimator=Binomial(2, center="auto"))
     rows = compare(config, Effort(tasks=2, repeats=1, proximal=1.0), Silent(), lambda _text: None)
@@ -79,6 +82,7 @@ def test_a_learned_center_can_be_compared():
     assert 0 < learned.error[1] < plain.error[1]
 
 
+@pytest.mark.slow
 def test_the_frontier_and_what_auto_would_choose():
     config = small(estimator=Auto(rounds=1))
     rows = compare(config, Effort(tasks=4, repeats=1, proximal=1.0), Silent(), lambda _text: None)

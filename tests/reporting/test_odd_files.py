@@ -88,6 +88,7 @@ def test_a_damaged_file_is_told_and_loses_nothing_else(file, damage, runs, repor
         assert f">{other}<" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", [file for file in FILES if file.endswith("json")])
 def test_any_value_may_be_of_another_kind(file, runs, report):
     """Each leaf and branch of each file replaced by each kind of value: a page all the same."""

@@ -65,6 +65,7 @@ def test_rows_and_sizes():
         study.settings(Asked(scale="small", as_published=True))
 
 
+@pytest.mark.slow
 def test_full_size_is_that_of_the_bars(shared_data):
     settings = ErrorAccuracy().settings(Asked(scale="full", data=str(shared_data)))
     assert settings.deciding == "Omniglot 20-way 1-shot"
@@ -78,6 +79,7 @@ def test_full_size_is_that_of_the_bars(shared_data):
         assert config.meta_steps / config.probe_every == 20
 
 
+@pytest.mark.slow
 def test_medium_size_trains_twenty_way_with_the_presets_schedule_at_a_constant_rate_and_wider(shared_data):
     settings = ErrorAccuracy().settings(Asked(scale="medium", data=str(shared_data)))
     assert len({data.key for data in settings.data_sets}) == len({data.title for data in settings.data_sets}) == 9

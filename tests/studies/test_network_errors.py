@@ -55,6 +55,7 @@ def single(tasks, t):
     return Task(*(Batch(*(leaf[t : t + 1] for leaf in batch)) for batch in tasks))
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_each_tasks_meta_gradient(settings, records):
     # The weights are those of the untrained run, to which float32 rounds them.
     learner, tasks = untrained(settings)

@@ -36,7 +36,9 @@ def test_small_is_the_sinusoid_and_other_sizes_add_signals():
         OrderAccuracy().settings(Asked(scale="small", as_published=True))
 
 
-@pytest.mark.parametrize("scale", ["small", "medium", "full"])
+@pytest.mark.parametrize(
+    "scale", ["small", *(pytest.param(size, marks=pytest.mark.slow) for size in ("medium", "full"))]
+)
 def test_data_add_one_omniglot_set_as_error_and_accuracy_has_it(scale, shared_data):
     asked = Asked(scale=scale, data=str(shared_data))
     settings = OrderAccuracy().settings(asked)

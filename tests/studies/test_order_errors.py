@@ -70,6 +70,7 @@ def test_every_error_is_under_its_bounds_and_batches_are_under_theirs(records):
         assert record["bounded_tasks"] == 3
 
 
+@pytest.mark.slow
 def test_a_tiny_study_runs_from_end_to_end(settings, tmp_path):
     findings = carry_out(With(STUDY, settings), SMALL, tmp_path / "s", "metagrad reproduce fig3b", Quiet())
     assert len(findings) == 6

@@ -47,6 +47,7 @@ def same(first, second):
     return all(torch.equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_every_estimator_has_the_same_bits_as_alone():
     loop, meta, tasks = network()
     remembered = Remembered(TaskEpisode(loop, meta, one(tasks, 0)))

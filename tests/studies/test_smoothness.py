@@ -105,6 +105,7 @@ def settings():
     return replace(small, problems=tuple(problems), seeds=(10, 11), lanczos_iterations=8)
 
 
+@pytest.mark.slow
 def test_a_tiny_study_runs_from_end_to_end(settings, tmp_path):
     findings = carry_out(With(STUDY, settings), SMALL, tmp_path / "s", "metagrad reproduce smoothness", Quiet())
     assert len(findings) == 2

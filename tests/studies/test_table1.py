@@ -150,6 +150,7 @@ def test_standard_errors_are_those_of_the_tasks():
     assert "± standard errors, 1 seed" in table.title
 
 
+@pytest.mark.slow
 def test_a_tiny_table_from_end_to_end(tmp_path):
     findings = carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Quiet())
     assert len(findings) == 3

@@ -98,7 +98,7 @@ class StopAfter(Silent):
 
 
 @pytest.mark.parametrize("rule", [SGD(lr=0.01), LearnedRates(lr=0.01, per="tensor")])
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("schedule", [pytest.param("constant", marks=pytest.mark.slow), "cosine"])
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(tmp_path, rule, schedule):
     trained(tmp_path / "whole", 12, rule=rule, schedule=schedule, probe_every=2)
     for stop in (2, 4, 7, 11):
