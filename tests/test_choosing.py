@@ -172,6 +172,7 @@ def test_a_budget_of_rounds_bounds_rounds_and_not_products():
     assert max(e.cost(5).rounds for e in allowed) == 2
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_the_upper_quartile_of_the_true_errors():
     tasks = draw()
     chosen = learner(tolerance=0.05)

@@ -189,6 +189,7 @@ def test_auto_is_chosen_by_name_or_with_its_wishes(metagrad, tmp_path):
     assert (tmp_path / "a" / "training.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_runs_without_a_name_are_numbered(metagrad, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
@@ -330,6 +331,7 @@ def test_episodes_larger_than_the_data(change, sentence, metagrad, tmp_path, sha
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_data_and_decoding_are_noted_once(metagrad, tmp_path, shared_data, monkeypatch):
     monkeypatch.setenv("METAGRAD_CACHE", str(tmp_path / "cache"))
     for noted in (1, 0):
@@ -362,6 +364,7 @@ def test_a_diverged_run_says_where_and_keeps_its_weights(metagrad, tmp_path):
     assert all(w.isfinite().all() for w in Run(path).weights("last").values())
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(metagrad, tmp_path, monkeypatch):
     def press(self, *_):
         raise KeyboardInterrupt

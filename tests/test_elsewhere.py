@@ -51,6 +51,7 @@ def test_a_stage_has_every_estimator_of_the_grid_and_what_auto_chose(few):
     assert stages[0][0]["errors"] != stages[1][0]["errors"]  # trained in between, on the same tasks
 
 
+@pytest.mark.slow
 def test_records_are_kept_and_not_measured_again(few, monkeypatch, tmp_path, capsys):
     out = tmp_path / "of" / "records.jsonl"
     monkeypatch.setenv(elsewhere.DATA, "there")

@@ -59,7 +59,14 @@ def test_binomial_of_full_order_is_exact_under_every_rule_and_learner(rule, opti
     assert (lower - expected).norm() > 1e-6 * expected.norm()
 
 
-@pytest.mark.parametrize("estimator", [Implicit(ConjugateGradient(30)), FiniteDifference(1e-3, "fourth")], ids=repr)
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        Implicit(ConjugateGradient(30)),
+        pytest.param(FiniteDifference(1e-3, "fourth"), marks=pytest.mark.slow),
+    ],
+    ids=repr,
+)
 def test_estimators_of_solutions_include_the_direct_part_of_a_fixed_body(estimator):
     options = {"adapts": "layers.2", "proximal": 1.0, "rule": SGD(0.3), "steps": 150}
     model = make_mlp()

@@ -281,6 +281,7 @@ def test_two_inputs_that_were_one_tensor_when_traced_are_told_apart(mode, option
     assert len(counting.graphs) == (1 if mode == "whole" else 3)
 
 
+@pytest.mark.slow
 def test_a_context_that_holds_for_one_call_is_not_kept():
     learner = MetaLearner(Model(), loss_in_float, SGD(0.3), 2, Exact())
     learner.capture = Capture("whole", compiler=Counting())

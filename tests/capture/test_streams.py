@@ -62,6 +62,7 @@ def test_streams_equal_the_loop_to_the_bit():
     assert torch.get_num_threads() == 2
 
 
+@pytest.mark.slow
 def test_ragged_tasks_come_back_in_the_order_given():
     sizes = [6, 3, 6, 9, 3, 6]
     tasks = [one(make_tasks((4,), 1, size, size + 1, seed=i), 0) for i, size in enumerate(sizes)]

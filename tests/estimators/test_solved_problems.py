@@ -69,7 +69,9 @@ def test_a_short_solve_is_wrong_and_says_so(problem):
     assert result.diagnostics["residual"].item() > 1e-3
 
 
-@pytest.mark.parametrize(("sides", "slope"), [("forward", 1), ("symmetric", 2), ("fourth", 4)])
+@pytest.mark.parametrize(
+    ("sides", "slope"), [("forward", 1), ("symmetric", 2), pytest.param("fourth", 4, marks=pytest.mark.slow)]
+)
 def test_finite_differences_converge_with_their_order(problem, sides, slope):
     nudges = (1e-1, 1e-2) if slope < 4 else (4e-1, 4e-2)
     coarse, fine = (error(problem, FiniteDifference(nudge, sides))[0] for nudge in nudges)

@@ -55,6 +55,7 @@ def test_comparison_of_all_estimators(tmp_path):
     assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_proximal_experiment_is_one_problem_for_all():
     config = small(proximal=0.5)
     rows = compare(config, Effort(tasks=2, repeats=1, proximal=9.0), Silent(), lambda _text: None)

@@ -114,6 +114,7 @@ def test_a_tiny_study_runs_from_end_to_end(settings, tmp_path):
     assert (tmp_path / "s" / "records.jsonl").read_text().count("\n") == 2 * 2 * 3
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_records_again(settings, tmp_path):
     study = With(STUDY, replace(settings, seeds=(10,), problems=settings.problems[:1]))
     for name in ("a", "b"):

@@ -33,6 +33,7 @@ def test_default_signals_are_the_published_ones():
     assert np.bincount(digits).tolist() == [500] * 10
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_signals_and_numpy_is_left_alone():
     np.random.seed(3)
     expected = np.random.rand()
