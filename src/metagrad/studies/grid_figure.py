@@ -45,9 +45,9 @@ def figure(settings: ErrorGridSettings, records: Sequence[Record]) -> Figure:
         bar = drawn.colorbar(image, ax=panels, shrink=0.6, ticks=range(-3, 4))
         bar.ax.set_yticklabels([f"{2.0**power:g}" for power in range(-3, 4)])
         bar.set_label(
-            'error with center "auto" over the best of plain,\n'
-            'scale "paper" and Truncated of the same L\n'
-            "(1 also where all are exact up to rounding)"
+            'error with center "auto" over\nthe best of plain, scale "paper"\nand Truncated of the same L (1 also\n'
+            "where all are exact up to rounding)",
+            fontsize=9,
         )
     return drawn
 
