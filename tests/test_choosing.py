@@ -464,7 +464,7 @@ def test_an_experiment_keeps_it_in_its_configuration():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [5, 10])
-@pytest.mark.parametrize("meta_steps", [0, 300])
+@pytest.mark.parametrize("meta_steps", [0, 100])
 def test_a_tolerance_holds_on_fresh_tasks_at_no_more_products_than_exact(steps, meta_steps):
     """The sinusoid network of the preset, trained by Exact; three decisions, each with 40 tasks that it did not see.
 

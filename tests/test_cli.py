@@ -390,7 +390,14 @@ def test_the_option_surface_is_the_frozen_one():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("count", "capture"), [(20, "off"), (3, "whole")], ids=["twenty", "captured"])
+@pytest.mark.parametrize(
+    ("count", "capture"),
+    [
+        pytest.param(6, "off", id="six"),
+        pytest.param(20, "off", id="twenty", marks=pytest.mark.study),
+        pytest.param(2, "whole", id="captured"),
+    ],
+)
 def test_kills_change_nothing(tmp_path, monkeypatch, count, capture):
     """kill -9 at random moments, a resume after each: the same weights to the bit, every step once.
 

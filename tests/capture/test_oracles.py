@@ -103,7 +103,7 @@ def test_first_order(network):
 @pytest.mark.slow
 @ways("whole", "pieces-streams")
 @pytest.mark.parametrize("rule_name", ["rates-per-element"])
-@pytest.mark.parametrize("options", test_traps.LEARNERS[1:3], ids=str)
+@pytest.mark.parametrize("options", test_traps.LEARNERS[1:2], ids=str)
 @pytest.mark.usefixtures("_captured")
 def test_binomial_of_full_order(rule_name, options):
     test_traps.test_binomial_of_full_order_is_exact_under_every_rule_and_learner(RULES[rule_name], options)

@@ -166,6 +166,7 @@ def test_a_level_is_found_between_points_in_the_logarithms():
 
 
 @pytest.mark.slow
+@pytest.mark.study
 def test_figures_2_and_3b_at_their_small_size_hold_what_the_paper_claims(tmp_path):
     began = time.process_time()
     for study in (Bounds(), STUDY):
