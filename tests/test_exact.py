@@ -15,6 +15,7 @@ LEARNERS = {
     "proximal": {"proximal": 0.7},
     "proximal-part": {"adapts": True, "proximal": 0.7},
 }
+FAST_RULES = ("nesterov", "rates-per-element")
 
 
 def relative_error(actual, expected):
@@ -22,9 +23,16 @@ def relative_error(actual, expected):
     return (difference / sum(e.square().sum() for e in expected).sqrt()).item()
 
 
+# All rules on the perceptron, two on every other model; the rest of the table is slow only because it is long.
 @pytest.mark.parametrize("learner_name", LEARNERS)
-@pytest.mark.parametrize("rule_name", RULES)
-@pytest.mark.parametrize("model_name", MODELS)
+@pytest.mark.parametrize(
+    ("model_name", "rule_name"),
+    [
+        pytest.param(model, rule, marks=[] if model == "mlp" or rule in FAST_RULES else [pytest.mark.slow])
+        for model in MODELS
+        for rule in RULES
+    ],
+)
 def test_equals_autograd_through_the_loop(model_name, rule_name, learner_name):
     make, features = MODELS[model_name]
     model, rule, tasks = make().double(), RULES[rule_name], make_tasks(features)

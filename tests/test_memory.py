@@ -40,7 +40,7 @@ def test_who_does_not_walk_back_keeps_no_path(estimator, options):
 
 
 def test_link_chunk_bounds_a_round():
-    everything, few = peak(Binomial(2), 20), peak(Binomial(2), 20, link_chunk=2)
+    everything, few = peak(Binomial(2), 12), peak(Binomial(2), 12, link_chunk=2)
     assert few < 0.5 * everything
 
 

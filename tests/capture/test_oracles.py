@@ -18,6 +18,7 @@ WAYS_TO_RUN = {
     "pieces-1-links": {"mode": "pieces", "task_chunk": 1, "link_chunk": 1},
     "pieces-streams": {"mode": "pieces", "task_chunk": 1, "streams": 2},
 }
+FAST_WAYS = ("whole", "pieces-1-links", "pieces-streams")
 SMALL = ["mlp", "tied-and-frozen"]
 LARGE = [name for name in MODELS if name not in SMALL and name != "lstm"]
 network = test_dense.network
@@ -46,7 +47,13 @@ def test_exact_under_every_rule_and_learner(rule_name, learner_name):
     test_exact.test_equals_autograd_through_the_loop("mlp", rule_name, learner_name)
 
 
-@ways(*WAYS_TO_RUN)
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(WAYS_TO_RUN[name], id=name, marks=[] if name in FAST_WAYS else [pytest.mark.slow])
+        for name in WAYS_TO_RUN
+    ],
+)
 @pytest.mark.parametrize("learner_name", rows(["part", "proximal"], ["part"]))
 @pytest.mark.parametrize("rule_name", ["rates-per-tensor"])
 @pytest.mark.parametrize("model_name", rows(SMALL, ["mlp"]))
@@ -88,7 +95,7 @@ def test_binomial(network, steps, expansion):
 
 
 @ways("whole", "pieces")
-@pytest.mark.parametrize("window", rows([0, 1, 5], [1]))
+@pytest.mark.parametrize("window", rows([0, 1, 5], [0]))
 @pytest.mark.usefixtures("_captured")
 def test_truncated_and_hybrid(network, window):
     test_dense.test_truncated_and_hybrid_equal_their_definitions(network, window)

@@ -50,6 +50,7 @@ def make(model, streams, estimator=None, steps=2, **options):
     return made(model.double(), LOSS, SGD(0.3), steps, estimator or Exact(), task_chunk=1, link_chunk=1, **options)
 
 
+@pytest.mark.slow
 def test_streams_equal_the_loop_to_the_bit():
     tasks = make_tasks((4,), tasks=7)
     model = make_mlp()

@@ -173,7 +173,7 @@ def test_mapped_over_tasks_equals_a_loop(make):
 @both
 @pytest.mark.parametrize("learner", [{}, {"adapts": True}, {"adapts": True, "proximal": 0.7}], ids=str)
 @pytest.mark.parametrize("rule", ["sgd", "nesterov", "rates-per-element"])
-@pytest.mark.parametrize("model", ["mlp", "tied-and-frozen", "batch-norm"])
+@pytest.mark.parametrize("model", ["mlp", "tied-and-frozen", pytest.param("batch-norm", marks=pytest.mark.slow)])
 def test_exact_from_the_order_of_the_loop_on(model, rule, learner, make):
     new, features = MODELS[model]
     network, tasks, options = new().double(), make_tasks(features), dict(learner)

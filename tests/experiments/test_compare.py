@@ -62,6 +62,7 @@ def test_a_proximal_experiment_is_one_problem_for_all():
     assert {row.proximal for row in rows} == {0.5}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_left_out_with_its_reason():
     said = []
     config = small(adapts=("layers.2",), estimator=Binomial(2, center=0.1))

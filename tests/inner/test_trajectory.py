@@ -394,9 +394,8 @@ def test_memory_grows_like_the_square_root_and_the_logarithm():
     assert sum(most_alive(Stored(), Exact(), 100)) >= 200
 
 
-@pytest.mark.parametrize(
-    ("trajectory", "copies"), [(SquareRoot(), 96), pytest.param(Logarithmic(), 13, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("trajectory", "copies"), [(SquareRoot(), 96), (Logarithmic(), 13)])
 def test_bytes_of_a_thousand_steps(trajectory, copies):
     size = 2000
     loop = InnerLoop(Bowl(), SGD(0.05), 1000, trajectory=trajectory)

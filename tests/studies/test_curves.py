@@ -75,6 +75,7 @@ def test_as_published_has_no_use():
         Curves().settings(replace(GENERATED, as_published=True))
 
 
+@pytest.mark.slow
 def test_a_tiny_figure_from_end_to_end(tmp_path):
     carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Quiet())
     found = [json.loads(line) for line in (tmp_path / "s" / "records.jsonl").read_text().splitlines()]

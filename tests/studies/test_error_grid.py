@@ -109,6 +109,7 @@ def test_what_is_not_finite_is_told_apart(settings, records):
     assert task_errors(steep, [Binomial(1)], learner.meta(), tasks, 2)[0].measured.isnan().all()
 
 
+@pytest.mark.slow
 def test_a_tiny_study_runs_from_end_to_end(settings, tmp_path):
     findings = carry_out(With(STUDY, settings), SMALL, tmp_path / "s", "metagrad reproduce error-grid", Quiet())
     assert len(findings) == 7

@@ -86,6 +86,7 @@ def test_errors_are_those_of_each_tasks_meta_gradient(settings, records):
         assert (found["products"], found["rounds"]) == (cost.products, cost.rounds)
 
 
+@pytest.mark.slow
 def test_curvature_is_that_of_dense_hessians(settings, records):
     learner, tasks = untrained(settings)
     learner.load_state_dict({name: value.float() for name, value in learner.state_dict().items()})
@@ -99,6 +100,7 @@ def test_curvature_is_that_of_dense_hessians(settings, records):
         assert found["radius"] >= max(abs(found["low"]), abs(found["high"])) - 1e-12
 
 
+@pytest.mark.slow
 def test_exact_has_no_error_and_first_order_begins_every_line(settings, records):
     for network in settings.networks:
         for stage in network.stages:
@@ -111,6 +113,7 @@ def test_exact_has_no_error_and_first_order_begins_every_line(settings, records)
     assert len(records) == 2 * 2 * (len(asked(3)) + 1 + 3)
 
 
+@pytest.mark.slow
 def test_training_changes_the_weights_and_nothing_else(settings, records):
     before, after = (row(records, "sinusoid", stage, "Truncated", 1) for stage in (0, 2))
     assert before["errors"] != after["errors"]

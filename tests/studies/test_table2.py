@@ -42,6 +42,7 @@ def test_the_claim(hybrid, noise, held):
     assert finding.held is held
 
 
+@pytest.mark.slow
 def test_a_tiny_table_from_end_to_end(tmp_path):
     (finding,) = carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Quiet())
     assert "The two minus the hybrid: above in" in finding.measured
