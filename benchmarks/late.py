@@ -87,8 +87,9 @@ def main() -> int:
         checks.integer("--steps", given.steps, least=3)  # the grid's questions are about the orders between 1 and K
         for name, value in {"meta-steps": given.meta_steps, "tasks": given.tasks, "jobs": given.jobs}.items():
             checks.integer(f"--{name}", value, least=1)
-        numbers = (given.steps, given.meta_steps, given.tasks, tuple(given.seeds))
-        study = Late(tuple(given.networks), tuple(given.alpha), *numbers)
+        # What is named twice is measured once.
+        networks, alphas, seeds = (tuple(dict.fromkeys(each)) for each in (given.networks, given.alpha, given.seeds))
+        study = Late(networks, alphas, given.steps, given.meta_steps, given.tasks, seeds)
         asked = Asked(scale=SIZE, data=os.environ.get(DATA_VARIABLE))
         watcher = CellLines(console, terminal.SECONDS_BETWEEN_LINES)
         findings = carry_out(study, asked, given.out, command, watcher, given.jobs)

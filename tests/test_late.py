@@ -14,7 +14,21 @@ from benchmarks import late  # noqa: E402 -- not a package that is installed
 
 from metagrad.studies.study import Asked  # noqa: E402
 
-FEW = ("--networks", "sinusoid", "--alpha", "0.01", "--steps", "3", "--meta-steps", "1", "--tasks", "2", "--jobs", "1")
+FEW = (
+    "--networks",
+    "sinusoid",
+    "--alpha",
+    "0.01",
+    "0.01",
+    "--steps",
+    "3",
+    "--meta-steps",
+    "1",
+    "--tasks",
+    "2",
+    "--jobs",
+    "1",
+)
 
 
 @pytest.fixture
