@@ -14,21 +14,8 @@ from benchmarks import late  # noqa: E402 -- not a package that is installed
 
 from metagrad.studies.study import Asked  # noqa: E402
 
-FEW = (
-    "--networks",
-    "sinusoid",
-    "--alpha",
-    "0.01",
-    "0.01",
-    "--steps",
-    "3",
-    "--meta-steps",
-    "1",
-    "--tasks",
-    "2",
-    "--jobs",
-    "1",
-)
+NETWORK = ("--networks", "sinusoid", "--alpha", "0.01", "0.01", "--steps", "3")
+FEW = (*NETWORK, "--meta-steps", "1", "--tasks", "2", "--jobs", "1")
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ WAYS_TO_RUN = {
     "pieces-1-links": {"mode": "pieces", "task_chunk": 1, "link_chunk": 1},
     "pieces-streams": {"mode": "pieces", "task_chunk": 1, "streams": 2},
 }
-FAST_WAYS = ("whole", "pieces-1-links", "pieces-streams")
 SMALL = ["mlp", "tied-and-frozen"]
 LARGE = [name for name in MODELS if name not in SMALL and name != "lstm"]
 network = test_dense.network
@@ -29,8 +28,11 @@ def rows(values, fast):
     return [pytest.param(value, marks=[] if value in fast else pytest.mark.slow) for value in values]
 
 
-def ways(*names):
-    return pytest.mark.parametrize("way", [pytest.param(WAYS_TO_RUN[name], id=name) for name in names])
+def ways(*names, fast=tuple(WAYS_TO_RUN)):
+    table = [
+        pytest.param(WAYS_TO_RUN[name], id=name, marks=[] if name in fast else [pytest.mark.slow]) for name in names
+    ]
+    return pytest.mark.parametrize("way", table)
 
 
 @pytest.fixture
@@ -47,13 +49,7 @@ def test_exact_under_every_rule_and_learner(rule_name, learner_name):
     test_exact.test_equals_autograd_through_the_loop("mlp", rule_name, learner_name)
 
 
-@pytest.mark.parametrize(
-    "way",
-    [
-        pytest.param(WAYS_TO_RUN[name], id=name, marks=[] if name in FAST_WAYS else [pytest.mark.slow])
-        for name in WAYS_TO_RUN
-    ],
-)
+@ways(*WAYS_TO_RUN, fast=("whole", "pieces-1-links", "pieces-streams"))
 @pytest.mark.parametrize("learner_name", rows(["part", "proximal"], ["part"]))
 @pytest.mark.parametrize("rule_name", ["rates-per-tensor"])
 @pytest.mark.parametrize("model_name", rows(SMALL, ["mlp"]))
@@ -95,7 +91,7 @@ def test_binomial(network, steps, expansion):
 
 
 @ways("whole", "pieces")
-@pytest.mark.parametrize("window", rows([0, 1, 5], [0]))
+@pytest.mark.parametrize("window", rows([0, 1, 4, 5], [0]))
 @pytest.mark.usefixtures("_captured")
 def test_truncated_and_hybrid(network, window):
     test_dense.test_truncated_and_hybrid_equal_their_definitions(network, window)
@@ -108,9 +104,17 @@ def test_first_order(network):
 
 
 @pytest.mark.slow
-@ways("whole", "pieces-streams")
-@pytest.mark.parametrize("rule_name", ["rates-per-element"])
-@pytest.mark.parametrize("options", test_traps.LEARNERS[1:2], ids=str)
+@pytest.mark.parametrize(
+    ("way", "rule_name", "options"),
+    [
+        pytest.param(WAYS_TO_RUN[way], rule, options, id=f"{way}-{rule}-{options}")
+        for rule in ("momentum", "rates-per-element")
+        for options in test_traps.LEARNERS[1:3]
+        # As a whole each takes half a minute to trace: one of them stands for the others.
+        for way in ("whole", "pieces-streams")
+        if way == "pieces-streams" or (rule, options) == ("rates-per-element", test_traps.LEARNERS[1])
+    ],
+)
 @pytest.mark.usefixtures("_captured")
 def test_binomial_of_full_order(rule_name, options):
     test_traps.test_binomial_of_full_order_is_exact_under_every_rule_and_learner(RULES[rule_name], options)
