@@ -26,11 +26,11 @@ from metagrad import SGD, Binomial, Exact, FirstOrder, Truncated, tree
 from metagrad.estimators.base import Cost, Episode, Estimate, Estimator
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.expression import short
-from metagrad.studies.error_accuracy_sizes import OMNIGLOT20, data_sets
-from metagrad.studies.intervals import over_seeds_and_tasks
-from metagrad.studies.study import Asked
-from metagrad.studies.task_errors import estimates
 from metagrad.training.evaluation import evaluate, fixed_tasks, joined
+from metagrad_studies.error_accuracy_sizes import OMNIGLOT20, data_sets
+from metagrad_studies.intervals import over_seeds_and_tasks
+from metagrad_studies.study import Asked
+from metagrad_studies.task_errors import estimates
 
 DATA = "METAGRAD_DATA"
 TASKS, TASK_SEED = 40, 77

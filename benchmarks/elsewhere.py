@@ -21,11 +21,11 @@ from metagrad import SGD, Exact, MetaLearner
 from metagrad.choosing import LOOKS
 from metagrad.experiments.presets import PRESETS
 from metagrad.experiments.session import with_data
-from metagrad.studies.error_grid import ErrorGrid, rows
-from metagrad.studies.study import Asked, Record
 from metagrad.tasks.task import TaskSource
 from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad.training.run import finite
+from metagrad_studies.error_grid import ErrorGrid, rows
+from metagrad_studies.study import Asked, Record
 
 DATA, PRESET, NAME = "METAGRAD_DATA", "fc100-5way-1shot", "residual network on FC100"
 ALPHAS, STAGES, SEEDS = (0.05, 0.2), (0, 30, 100), (50, 51, 52)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from metagrad import tree
 from metagrad.estimators.base import Chain, Pulled
-from metagrad.studies.spectra import flat, shaped
 from metagrad.tree import Tree
+from metagrad_studies.spectra import flat, shaped
 
 CLEAR = 0.1
 """Curvature on the span of what was asked counts if it is this share of the largest there, and positive."""

@@ -13,8 +13,8 @@ from benchmarks.frontier_chains import basis_and_products, positive_inverse
 from metagrad import tree
 from metagrad.estimators.base import Chain
 from metagrad.estimators.link_models import CLEAR, REST
-from metagrad.studies.spectra import flat, shaped
 from metagrad.tree import Tree
+from metagrad_studies.spectra import flat, shaped
 
 Plan = Sequence[range]
 """Links asked in each round."""

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from metagrad import tree
 from metagrad.estimators.base import Chain
-from metagrad.studies.spectra import flat
 from metagrad.tree import Tree
+from metagrad_studies.spectra import flat
 
 LEAST = 1e-24
 """Squared errors below this are rounding."""

@@ -22,8 +22,8 @@ from benchmarks.frontier_terms import (
 )
 from metagrad import Binomial, Exact, FirstOrder, Parallel, Split, Truncated, tree
 from metagrad.estimators.base import Chain, Cost, Pullback
-from metagrad.studies.spectra import extremes, flat
 from metagrad.tree import Tree
+from metagrad_studies.spectra import extremes, flat
 
 AUTO = "Binomial, center auto"
 ONE = Binomial(order=1, center="auto")

@@ -17,12 +17,12 @@ from typing import ClassVar
 
 from metagrad import checks, terminal
 from metagrad.experiments.problem import DATA_VARIABLE
-from metagrad.studies.error_grid import ErrorGrid
-from metagrad.studies.grid_records import ErrorGridSettings
-from metagrad.studies.progress import CellLines
-from metagrad.studies.runner import carry_out
-from metagrad.studies.study import Asked, Cell
-from metagrad.studies.summary import verdict
+from metagrad_studies.error_grid import ErrorGrid
+from metagrad_studies.grid_records import ErrorGridSettings
+from metagrad_studies.progress import CellLines
+from metagrad_studies.runner import carry_out
+from metagrad_studies.study import Asked, Cell
+from metagrad_studies.summary import verdict
 
 SIZE = "medium"  # of the grid: its number of probes, and no compiling
 

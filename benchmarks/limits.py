@@ -34,10 +34,10 @@ from metagrad.experiments.config import Experiment
 from metagrad.experiments.expression import short
 from metagrad.inner.episode import TaskEpisode
 from metagrad.learner import MetaLearner
-from metagrad.studies.spectra import flat
 from metagrad.tasks.task import map_leaves
 from metagrad.training.evaluation import fixed_tasks, joined
 from metagrad.tree import Tree
+from metagrad_studies.spectra import flat
 
 TASKS = 16
 AUTO = tuple(Binomial(order, center="auto") for order in (1, 2))

@@ -18,8 +18,8 @@ from metagrad import Exact, FirstOrder, Truncated  # noqa: E402
 from metagrad.estimators.base import Cost  # noqa: E402
 from metagrad.experiments.config import build_learner  # noqa: E402
 from metagrad.experiments.presets import PRESETS  # noqa: E402
-from metagrad.studies.spectra import flat  # noqa: E402
 from metagrad.training.evaluation import moved  # noqa: E402
+from metagrad_studies.spectra import flat  # noqa: E402
 
 CPU = torch.device("cpu")
 

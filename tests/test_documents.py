@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from metagrad.studies.catalogue import STUDIES
+from metagrad_studies.catalogue import STUDIES
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}

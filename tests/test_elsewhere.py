@@ -14,8 +14,8 @@ if str(ROOT) not in sys.path:
 from benchmarks import elsewhere  # noqa: E402 -- not a package that is installed
 
 from metagrad import Batch, Task  # noqa: E402
-from metagrad.studies.error_grid import ErrorGrid  # noqa: E402
-from metagrad.studies.study import Asked  # noqa: E402
+from metagrad_studies.error_grid import ErrorGrid  # noqa: E402
+from metagrad_studies.study import Asked  # noqa: E402
 
 
 class Noise:

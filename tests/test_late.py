@@ -12,7 +12,7 @@ if str(ROOT) not in sys.path:
 
 from benchmarks import late  # noqa: E402 -- not a package that is installed
 
-from metagrad.studies.study import Asked  # noqa: E402
+from metagrad_studies.study import Asked  # noqa: E402
 
 NETWORK = ("--networks", "sinusoid", "--alpha", "0.01", "0.01", "--steps", "3")
 FEW = (*NETWORK, "--meta-steps", "1", "--tasks", "2", "--jobs", "1")

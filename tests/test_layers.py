@@ -16,7 +16,6 @@ LAYERS = [
     {"learner"},
     {"training"},
     {"experiments"},
-    {"studies"},
     {"reporting"},
     {"terminal"},
     {"commands", "reproducing", "reporting_command"},

@@ -119,7 +119,10 @@ def _complain(command: str, message: str) -> int:
 
 def _raised_by_metagrad(error: BaseException) -> bool:
     frames = list(traceback.walk_tb(error.__traceback__))
-    return bool(frames) and frames[-1][0].f_globals.get("__name__", "").split(".")[0] == "metagrad"
+    return bool(frames) and frames[-1][0].f_globals.get("__name__", "").split(".")[0] in (
+        "metagrad",
+        "metagrad_studies",
+    )
 
 
 if __name__ == "__main__":

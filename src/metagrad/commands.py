@@ -16,11 +16,11 @@ from metagrad.experiments.expression import ESTIMATORS, RULES, SOLVERS, parse, s
 from metagrad.experiments.options import CommandError, Parser, add_fields, pairs, with_components, with_fields
 from metagrad.experiments.presets import BARE, PRESETS, named
 from metagrad.experiments.typed import as_typed
-from metagrad.studies.catalogue import STUDIES
 from metagrad.training.evaluation import paired
 from metagrad.training.json_files import write_json
 from metagrad.training.progress import Reporter
 from metagrad.training.run import Run
+from metagrad_studies.catalogue import STUDIES
 
 
 def run_train(arguments: list[str]) -> int:

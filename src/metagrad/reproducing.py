@@ -9,11 +9,11 @@ import torch
 from metagrad import checks, terminal
 from metagrad.experiments.options import Parser
 from metagrad.experiments.problem import DATA_VARIABLE
-from metagrad.studies.catalogue import STUDIES
-from metagrad.studies.progress import CellBars, CellLines
-from metagrad.studies.runner import carry_out
-from metagrad.studies.study import Asked, Scale
-from metagrad.studies.summary import verdict
+from metagrad_studies.catalogue import STUDIES
+from metagrad_studies.progress import CellBars, CellLines
+from metagrad_studies.runner import carry_out
+from metagrad_studies.study import Asked, Scale
+from metagrad_studies.summary import verdict
 
 
 def run_reproduce(arguments: list[str]) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from metagrad.studies.study import Asked, Cell, Finding, Listing, Study, only_corrected
+from metagrad_studies.study import Asked, Cell, Finding, Listing, Study, only_corrected
 
 SMALL, FULL = Asked(scale="small"), Asked(scale="full")
 

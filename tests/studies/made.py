@@ -1,7 +1,7 @@
 """Studies run without a directory: records of all cells, for tests."""
 
-from metagrad.studies.study import Asked, Bench
 from metagrad.training.progress import Silent
+from metagrad_studies.study import Asked, Bench
 
 SMALL, FULL = Asked(scale="small"), Asked(scale="full")
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from metagrad.studies.anil import Anil
-from metagrad.studies.curves import Curves
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.study import Asked
-from metagrad.studies.table1 import Table1
-from metagrad.studies.table2 import Table2
+from metagrad_studies.anil import Anil
+from metagrad_studies.curves import Curves
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.study import Asked
+from metagrad_studies.table1 import Table1
+from metagrad_studies.table2 import Table2
 
 
 @pytest.mark.slow

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from metagrad.estimators import Binomial, FirstOrder, Implicit, Truncated
 from metagrad.experiments.config import Experiment, build_learner
 from metagrad.inner.rules import SGD, Momentum
-from metagrad.studies.anil import Anil
-from metagrad.studies.head_errors import head_errors
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.study import Asked
 from metagrad.training.evaluation import fixed_tasks
+from metagrad_studies.anil import Anil
+from metagrad_studies.head_errors import head_errors
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.study import Asked
 from studies.made_accuracies import made, tiny
 
 GENERATED = Asked(scale="small")

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from metagrad.estimators import Binomial
-from metagrad.studies import sinusoid
-from metagrad.studies.batch_errors import BatchErrors
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.task_errors import estimates
+from metagrad_studies import sinusoid
+from metagrad_studies.batch_errors import BatchErrors
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.task_errors import estimates
 from studies.made import SMALL, With, measured
 
 STUDY = BatchErrors()

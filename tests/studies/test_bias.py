@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch.func import grad
 
-from metagrad.studies.bias import Bias
-from metagrad.studies.logistic import Logistic
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.study import Asked
+from metagrad_studies.bias import Bias
+from metagrad_studies.logistic import Logistic
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.study import Asked
 
 STRENGTH = 1.0
 

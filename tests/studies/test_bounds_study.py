@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from metagrad.studies.bounds import Bounds
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.study import Asked, Bench
 from metagrad.training.progress import Silent
+from metagrad_studies.bounds import Bounds
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.study import Asked, Bench
 
 SMALL = Asked(scale="small")
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from metagrad import tree
-from metagrad.studies.consumption import Consumption
-from metagrad.studies.order_contenders import contenders
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.study import Asked
-from metagrad.studies.utilisation import Clock, sampled
+from metagrad_studies.consumption import Consumption
+from metagrad_studies.order_contenders import contenders
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.study import Asked
+from metagrad_studies.utilisation import Clock, sampled
 
 
 @pytest.fixture(scope="module")

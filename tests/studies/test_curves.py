@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from metagrad.experiments.config import Experiment
-from metagrad.studies.accuracy_sizes import lasting
-from metagrad.studies.curves import Curves, smoothed
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.study import Asked
+from metagrad_studies.accuracy_sizes import lasting
+from metagrad_studies.curves import Curves, smoothed
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.study import Asked
 from studies.made_accuracies import made, tiny
 
 GENERATED = Asked(scale="small")

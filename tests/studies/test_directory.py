@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from metagrad.studies.directory import StudyDirectory
+from metagrad_studies.directory import StudyDirectory
 from studies.counting import FULL, SMALL, Counting, CountingSettings
 
 SETTINGS = CountingSettings(cells=3, rows=2)
@@ -180,7 +180,7 @@ def test_nothing_is_left_where_making_the_directory_failed(path, monkeypatch):
     def full_disk(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr("metagrad.studies.directory.write_json", full_disk)
+    monkeypatch.setattr("metagrad_studies.directory.write_json", full_disk)
     with pytest.raises(OSError, match="no space left"):
         opened(path)
     assert list(path.parent.iterdir()) == []

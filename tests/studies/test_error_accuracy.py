@@ -10,14 +10,14 @@ import torch
 
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.presets import PRESETS
-from metagrad.studies import methods
-from metagrad.studies.correlation import rank_correlation
-from metagrad.studies.error_accuracy import ErrorAccuracy
-from metagrad.studies.error_accuracy_findings import share
-from metagrad.studies.error_accuracy_records import pooled_error, run_error, score
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.study import Asked
+from metagrad_studies import methods
+from metagrad_studies.correlation import rank_correlation
+from metagrad_studies.error_accuracy import ErrorAccuracy
+from metagrad_studies.error_accuracy_findings import share
+from metagrad_studies.error_accuracy_records import pooled_error, run_error, score
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.study import Asked
 from studies.made_accuracies import made
 
 GENERATED = Asked(scale="small")

@@ -11,13 +11,13 @@ from metagrad.experiments.config import Experiment, build
 from metagrad.experiments.expression import short
 from metagrad.inner.rules import SGD
 from metagrad.probing import TaskProbe
-from metagrad.studies.error_grid import ErrorGrid
-from metagrad.studies.grid_records import Grid, Place
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.task_errors import task_errors
 from metagrad.tasks.task import map_leaves
 from metagrad.training.evaluation import fixed_tasks, joined, moved
+from metagrad_studies.error_grid import ErrorGrid
+from metagrad_studies.grid_records import Grid, Place
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.task_errors import task_errors
 from studies.made import FULL, SMALL, With, measured
 
 STUDY = ErrorGrid()

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from metagrad.studies.intervals import over_seeds_and_tasks, student
 from metagrad.training.evaluation import interval
+from metagrad_studies.intervals import over_seeds_and_tasks, student
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 
 from cases import make_conv, make_tasks
 from metagrad import SGD, Exact, MetaLearner, tree
-from metagrad.studies.graph_maml import graph_meta_gradient
-from metagrad.studies.memory import Memory
-from metagrad.studies.memory_contenders import meta_gradient, ways
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.study import Asked
+from metagrad_studies.graph_maml import graph_meta_gradient
+from metagrad_studies.memory import Memory
+from metagrad_studies.memory_contenders import meta_gradient, ways
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.study import Asked
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ from metagrad.batching import meta_gradient
 from metagrad.estimators import Binomial, Exact, FirstOrder, Truncated
 from metagrad.experiments.config import Experiment, build
 from metagrad.inner.loop import adapting_steps
-from metagrad.studies.network_errors import NetworkErrors, flops
-from metagrad.studies.network_findings import overshooting
-from metagrad.studies.network_records import asked, errors, row, spectrum, steepness
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
 from metagrad.tasks.task import Batch, Task
 from metagrad.training.evaluation import fixed_tasks, joined, moved
+from metagrad_studies.network_errors import NetworkErrors, flops
+from metagrad_studies.network_findings import overshooting
+from metagrad_studies.network_records import asked, errors, row, spectrum, steepness
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
 from studies.made import FULL, SMALL, With, measured
 from studies.test_spectra import dense_hessian
 

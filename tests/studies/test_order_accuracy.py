@@ -3,10 +3,10 @@
 import pytest
 
 from metagrad.experiments.config import Experiment
-from metagrad.studies.catalogue import STUDIES
-from metagrad.studies.error_accuracy import ErrorAccuracy
-from metagrad.studies.order_accuracy import OrderAccuracy
-from metagrad.studies.study import Asked
+from metagrad_studies.catalogue import STUDIES
+from metagrad_studies.error_accuracy import ErrorAccuracy
+from metagrad_studies.order_accuracy import OrderAccuracy
+from metagrad_studies.study import Asked
 from studies.made_accuracies import made
 
 FAMILIES = ("Truncated", "Binomial plain", "Binomial L/K", "Binomial auto")

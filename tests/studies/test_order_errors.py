@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from metagrad.estimators import Binomial, Truncated
-from metagrad.studies import sinusoid
-from metagrad.studies.bounds import Bounds
-from metagrad.studies.order_errors import OrderErrors
-from metagrad.studies.order_findings import crossing
-from metagrad.studies.order_records import draws
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.task_errors import estimates
+from metagrad_studies import sinusoid
+from metagrad_studies.bounds import Bounds
+from metagrad_studies.order_errors import OrderErrors
+from metagrad_studies.order_findings import crossing
+from metagrad_studies.order_records import draws
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.task_errors import estimates
 from studies.made import FULL, SMALL, With, measured
 
 STUDY = OrderErrors()

@@ -15,9 +15,9 @@ import pytest
 from rich.console import Console
 
 from metagrad import cli
-from metagrad.studies.progress import CellBars, CellLines, Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.study import Listing
+from metagrad_studies.progress import CellBars, CellLines, Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.study import Listing
 from studies.counting import FULL, SMALL, Counting
 
 COMMAND = "metagrad reproduce counting"
@@ -137,8 +137,8 @@ def test_kill_9_costs_the_cell_that_was_being_measured(tmp_path):
     program = f"""
 import time
 from pathlib import Path
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
 from studies.counting import SMALL, Counting
 
 study = Counting(cells=200, before=lambda key: time.sleep(0.02))

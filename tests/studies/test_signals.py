@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from metagrad.estimators import Exact, FiniteDifference
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.signal_runs import experiment
-from metagrad.studies.signals import Signals
-from metagrad.studies.study import Asked, Bench
 from metagrad.training.progress import Silent
 from metagrad.training.run import Run
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.signal_runs import experiment
+from metagrad_studies.signals import Signals
+from metagrad_studies.study import Asked, Bench
 
 METHODS = ("MAML", "FO-B-MAML symmetric", "FO-B-MAML forward", "iMAML", "FOMAML", "Reptile")
 

@@ -7,14 +7,14 @@ import torch
 
 from cases import one
 from metagrad.experiments.problems import SinusoidRegression
-from metagrad.studies import sinusoid
-from metagrad.studies.correlation import rank_correlation
-from metagrad.studies.meta_objective import objective, of_each, of_mean
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.smoothness import Smoothness
-from metagrad.studies.smoothness_records import fitted
-from metagrad.studies.spectra import direction, flat
+from metagrad_studies import sinusoid
+from metagrad_studies.correlation import rank_correlation
+from metagrad_studies.meta_objective import objective, of_each, of_mean
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.smoothness import Smoothness
+from metagrad_studies.smoothness_records import fitted
+from metagrad_studies.spectra import direction, flat
 from oracle import exact_meta_gradient
 from studies.made import SMALL, With
 

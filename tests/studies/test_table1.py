@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from metagrad.experiments.config import Experiment
-from metagrad.studies.comparing import Compared, every, most
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.study import Asked
-from metagrad.studies.table1 import Table1
 from metagrad.training.evaluation import Interval
+from metagrad_studies.comparing import Compared, every, most
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.study import Asked
+from metagrad_studies.table1 import Table1
 from studies.made_accuracies import made, tiny
 
 GENERATED = Asked(scale="medium")

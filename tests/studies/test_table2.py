@@ -3,10 +3,10 @@
 import pytest
 
 from metagrad.estimators import Binomial, FirstOrder, Split
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.study import Asked
-from metagrad.studies.table2 import Table2
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.study import Asked
+from metagrad_studies.table2 import Table2
 from studies.made_accuracies import made, tiny
 
 GENERATED = Asked(scale="small")

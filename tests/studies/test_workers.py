@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from metagrad.studies.progress import Quiet
-from metagrad.studies.runner import carry_out
-from metagrad.studies.study import Asked
+from metagrad_studies.progress import Quiet
+from metagrad_studies.runner import carry_out
+from metagrad_studies.study import Asked
 from studies.counting import SMALL, Counting, fail_at_the_second
 
 

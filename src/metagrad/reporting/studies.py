@@ -20,10 +20,10 @@ from metagrad.reporting.reading import (
     text,
 )
 from metagrad.reporting.runs import environment
-from metagrad.studies.catalogue import STUDIES
-from metagrad.studies.directory import FORMAT, MANIFEST, RECORDS
-from metagrad.studies.summary import duration
 from metagrad.training.files import locked
+from metagrad_studies.catalogue import STUDIES
+from metagrad_studies.directory import FORMAT, MANIFEST, RECORDS
+from metagrad_studies.summary import duration
 
 _RESULT, _FIGURE = "result.json", "figure.png"
 _MOST_ROWS = 200  # of a table of results

@@ -1,0 +1,162 @@
+"""A study on disk: a directory that can be killed at any moment and continued where it stopped.
+
+study.json      name, size, settings, number of cells, command, versions
+records.jsonl   one JSON object a record; a cell whose last record is missing is measured again
+records.csv     the same without nested lists
+cells/KEY/      what a cell keeps, such as a training run
+figure.png, result.json, summary.md    made from the records
+lock            taken by the process that measures
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from metagrad.training.files import PARTIAL, flush, flush_directory, lock, new_partial_directory, replacing
+from metagrad.training.run import finite, read_json, surroundings, write_json
+from metagrad_studies.study import Asked, Record, Study
+
+FORMAT = 1
+"""Version of the directory's layout; a reader refuses any other."""
+
+MANIFEST, RECORDS = "study.json", "records.jsonl"
+_LAST = "last_of_cell"
+
+
+class StudyDirectory:
+    """The one process that measures a study: made or taken over by `open`; use it as a context manager."""
+
+    def __init__(self, path: Path, held: IO[bytes]) -> None:
+        self.path = path
+        self._held = held
+
+    @classmethod
+    def open(cls, path: Path, study: Study[Any], asked: Asked, settings: Any, command: str) -> "StudyDirectory":
+        """Make the directory, or take over the one that is there.
+
+        Raises:
+            ValueError: `path` holds something else, another study, other settings, or a process that measures.
+        """
+        manifest = {
+            "format": FORMAT,
+            "study": study.name,
+            "title": study.title,
+            "source": study.source,
+            "scale": asked.scale,
+            "as_published": asked.as_published,
+            "settings": json.loads(json.dumps(asdict(settings))),
+            "cells": len(study.cells(settings)),
+            "command": command,
+            **surroundings(),
+        }
+        if not path.exists():
+            _make(path, manifest)
+        elif not (path / MANIFEST).is_file():
+            raise ValueError(f"{path} exists and is no study; choose another --out")
+        was = read_json(path / MANIFEST)
+        for field in ("format", "study", "scale", "as_published", "settings"):
+            if was.get(field) != manifest[field]:
+                raise ValueError(
+                    f"{path} has {field} {_brief(was.get(field))} and this is {_brief(manifest[field])}; "
+                    "choose another --out, or delete that directory"
+                )
+        held = lock(path)
+        if held is None:
+            raise ValueError(f"another process is measuring in {path}; wait for it, or choose another --out")
+        for leftover in path.glob(f"*{PARTIAL}"):
+            leftover.unlink()
+        return cls(path, held)
+
+    def records(self) -> dict[str, list[Record]]:
+        """Records by cell, of complete cells only; whatever else is in the file is cut off.
+
+        Raises:
+            ValueError: a line before the end is damaged.
+        """
+        path = self.path / RECORDS
+        found: dict[str, list[Record]] = {}
+        waiting: list[Record] = []
+        good = position = 0
+        lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+        for number, line in enumerate(lines, start=1):
+            position += len(line)
+            try:
+                record = json.loads(line)
+                key, last = record.pop("cell"), record.pop(_LAST)
+                if not line.endswith(b"\n"):
+                    raise ValueError("the line has no end, and what comes next would be joined to it")
+            except (ValueError, KeyError, TypeError, AttributeError) as error:  # no JSON, or not ours
+                if number == len(lines):  # torn by a kill
+                    break
+                raise ValueError(f"line {number} of {path} is damaged; delete that line, or the directory") from error
+            waiting.append(record)
+            if last:
+                found[key], waiting, good = waiting, [], position
+        if good < sum(map(len, lines)):
+            os.truncate(path, good)
+        return found
+
+    def add(self, key: str, records: Sequence[Record]) -> None:
+        """Append the records of one cell, and take them to the disk."""
+        if not records:
+            raise ValueError(f"cell {key} gave no records")
+        lines = [
+            json.dumps({"cell": key, **finite(record), _LAST: number == len(records)}, allow_nan=False)
+            for number, record in enumerate(records, start=1)
+        ]
+        with (self.path / RECORDS).open("ab") as file:
+            file.write(("\n".join(lines) + "\n").encode())
+            flush(file)
+
+    def write_csv(self, records: Mapping[str, Sequence[Record]]) -> None:
+        """All records as one table: a column for each name, empty where a record has none."""
+        flat = [
+            {"cell": key, **{name: value for name, value in record.items() if not isinstance(value, list | dict)}}
+            for key, group in records.items()
+            for record in group
+        ]
+        columns = list(dict.fromkeys(name for row in flat for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(flat)
+        with replacing(self.path / "records.csv") as file:
+            file.write(text.getvalue().encode())
+
+    def cell(self, key: str) -> Path:
+        """The directory of a cell."""
+        return self.path / "cells" / key
+
+    def __enter__(self) -> "StudyDirectory":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+
+def _make(path: Path, manifest: Mapping[str, Any]) -> None:
+    """A complete directory without records: filled under another name, then renamed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial, held = new_partial_directory(path)
+    except OSError as error:
+        raise ValueError(f"cannot make a directory in {path.parent}: {error.strerror or error}") from error
+    with held:
+        try:
+            write_json(partial / MANIFEST, manifest)
+            os.rename(partial, path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    flush_directory(path.parent)
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 200 else text[:200] + "…"
