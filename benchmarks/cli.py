@@ -9,7 +9,6 @@ from typing import NoReturn
 
 from benchmarks.contenders import BY_NAME, USUAL
 from benchmarks.estimators import estimators
-from benchmarks.frontier import PROBLEMS, frontier
 from benchmarks.memory import memory
 from benchmarks.precision import precision
 from benchmarks.problems import KINDS, problem
@@ -86,20 +85,6 @@ def _scaling(given: argparse.Namespace) -> None:
         options=_options(given),
         out=given.out,
         say=_say,
-    )
-
-
-def _frontier(given: argparse.Namespace) -> None:
-    at = sorted(set(given.meta_steps))
-    frontier(given.problem, given.steps, at, given.tasks, _machine(given), out=given.out, say=_say)
-
-
-def _declare_frontier(command: Parser) -> None:
-    command.add_argument("--problem", choices=list(PROBLEMS), default="sinusoid", help="default: sinusoid")
-    command.add_argument("--steps", type=_count, default=5, help="inner steps K (default 5)")
-    command.add_argument("--tasks", type=_count, default=20, help="test tasks (default 20)")
-    command.add_argument(
-        "--meta-steps", type=_count, nargs="+", default=[1, 300], help="measured after as many (default 1 300)"
     )
 
 
@@ -200,7 +185,6 @@ COMMANDS: dict[str, tuple[Callable[[Parser], None], Callable[[argparse.Namespace
     "estimators": (_declare_estimators, _estimators),
     "scaling": (_declare_scaling, _scaling),
     "precision": (_declare_precision, _precision),
-    "frontier": (_declare_frontier, _frontier),
 }
 HELP = {
     "speed": "time one mean meta-gradient of every contender, in turns, after all agree",
@@ -208,5 +192,4 @@ HELP = {
     "estimators": "error against time of metagrad's estimators on the sinusoid",
     "scaling": "time against inner steps and throughput against the meta-batch",
     "precision": "error of meta-gradients in float32, TF32 and bfloat16 against float64",
-    "frontier": "error against rounds and products of metagrad's estimators and of ideas beyond them",
 }

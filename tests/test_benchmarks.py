@@ -166,7 +166,6 @@ def test_speed_leaves_json_and_a_figure(tmp_path):
         (["speed", "--contenders", "tensorflow"], "tensorflow"),
         (["estimators", "--capture", "some"], "some"),
         (["memory", "--steps", "five"], "five"),
-        (["frontier", "--meta-steps", "0"], "at least 1, got '0'"),
     ],
 )
 def test_bad_arguments_are_one_sentence_and_status_2(arguments, message, capsys):
