@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -131,17 +131,24 @@ class Chooser(nn.Module):
         """Continue where `state` was taken.
 
         Raises:
-            ValueError: a state of other candidates: another K, or another version.
+            ValueError: a state of other candidates: another K, or another version; or none at all.
         """
-        numbers: list[float] = cast(Tensor, state).tolist()
-        head, looked = numbers[:4], numbers[4:] or [0, 0]
-        length = int(looked[1]) + 1
-        rows = [looked[at : at + length] for at in range(2, len(looked), length)]
-        named = [*head[2:3], *(row[0] for row in rows)]
-        if len(head) < 4 or not all(-1 <= index < len(self.candidates) for index in named):
+        plain = isinstance(state, Tensor) and state.dim() == 1 and state.dtype == torch.float64
+        numbers: list[float] = state.tolist() if plain else []
+        head, looked, rest = numbers[:4], numbers[4:6] or [0.0, 0.0], numbers[6:]
+        width = int(looked[1]) + 1 if len(looked) == 2 and looked[1].is_integer() and looked[1] >= 0 else 0
+        rows = [rest[at : at + width] for at in range(0, len(rest), width)] if width else []
+        whole, named = [*head[:2], *head[3:], *looked[:1]], [*head[2:3], *(row[0] for row in rows)]
+        if (
+            not width
+            or len(head) < 4
+            or any(len(row) < width for row in rows)
+            or not all(number.is_integer() and number >= 0 for number in whole)
+            or not all(index.is_integer() and -1 <= index < len(self.candidates) for index in named)
+        ):
             raise ValueError(
-                f"the state {numbers} of estimator='auto' does not fit its {len(self.candidates)} candidates; it was "
-                "saved with another num_steps or another version of metagrad"
+                f"the state {numbers[:8] if plain else type(state).__name__} of estimator='auto' does not fit its "
+                f"{len(self.candidates)} candidates; it was saved with another num_steps or another version of metagrad"
             )
         taken, decided_at, chosen, due = (int(number) for number in head)
         self._taken, self._decided_at = taken, decided_at

@@ -14,6 +14,7 @@ from metagrad.experiments.config import Experiment, build, build_learner
 from metagrad.experiments.problems import Sources
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.training.evaluation import HeldOut, evaluate, fixed_tasks, moved
+from metagrad.training.fitting import fitted_weights
 from metagrad.training.json_files import write_json
 from metagrad.training.plan import Plan
 from metagrad.training.progress import Reporter
@@ -78,8 +79,6 @@ def resume(path: Path, reporter: Reporter, data: str | None, meta_steps: int | N
     with writer:
         trainer.load_state(saved)
         if meta_steps is not None:
-            if trainer.step > meta_steps:
-                raise ValueError(f"the run has {trainer.step} meta-steps already: meta_steps cannot be {meta_steps}")
             writer.amend(config.to_json())
         trainer.train(writer)
     return config
@@ -118,10 +117,9 @@ def trained(config: Experiment, run: Run, which: str) -> tuple[MetaLearner, Sour
         ValueError: missing or damaged weights, or weights of another model.
     """
     learner, sources = build(config)
-    weights = run.weights(which)
     try:
-        learner.load_state_dict(weights)
-    except RuntimeError as error:  # names or shapes differ
+        learner.load_state_dict(fitted_weights(run.weights(which), learner, f"{which}.safetensors"))
+    except RuntimeError as error:  # a module's own extra state
         raise ValueError(f"the weights {which}.safetensors in {run.path} are not those of its model") from error
     return learner, sources
 

@@ -15,8 +15,8 @@ import hashlib
 import io
 import json
 import os
-import pickle
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,14 +71,14 @@ class Run:
             # torch does not verify what it reads: a flipped bit would come back as another weight.
             if hashlib.sha256(memoryview(data)[_DIGEST:]).digest() != data[:_DIGEST]:
                 raise ValueError("its checksum differs")
-            saved = torch.load(io.BytesIO(data[_DIGEST:]), map_location="cpu", weights_only=True)
-        # torch.load has no error class of its own: a cut zip, a flipped byte and a foreign file each raise another.
-        except (RuntimeError, EOFError, KeyError, ValueError, OSError, pickle.UnpicklingError) as error:
+            saved = _unpickled(data[_DIGEST:])
+        except (OSError, ValueError) as error:
             raise ValueError(
                 f"{path} is missing or damaged ({type(error).__name__}), so the run cannot be continued; "
                 "its weights may still be in last.safetensors"
             ) from error
-        if not isinstance(saved, dict) or saved.get("format") != FORMAT or "metrics_bytes" not in saved:
+        form, counted = (saved.get("format"), saved.get("metrics_bytes")) if isinstance(saved, dict) else (None, None)
+        if type(form) is not int or form != FORMAT or type(counted) is not int or counted < 0:
             raise ValueError(f"{path} is not a checkpoint of format {FORMAT}, so the run cannot be continued")
         return saved
 
@@ -101,6 +101,19 @@ class Run:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"line {number} of {path} is damaged; `train --resume` repairs it") from error
+
+
+def _unpickled(data: bytes) -> Any:
+    """What `torch.save` wrote, as tensors and plain values; ValueError for anything else."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+        if any(e.compress_type != zipfile.ZIP_STORED for e in entries) or sum(e.file_size for e in entries) > len(data):
+            raise ValueError("it would grow when it is read")
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    # There is no class for what torch and zipfile raise about a file's bytes: any error here is the file's.
+    except Exception as error:
+        raise ValueError(f"torch cannot read it: {type(error).__name__}") from error
 
 
 class RunWriter:

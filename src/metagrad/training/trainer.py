@@ -12,6 +12,7 @@ from metagrad.estimators.base import Pullback
 from metagrad.estimators.exact import Exact
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.tasks.task import Task, TaskSource
+from metagrad.training import fitting
 from metagrad.training.evaluation import evaluate, moved
 from metagrad.training.interrupt import deferred_interrupt
 from metagrad.training.plan import Plan
@@ -114,18 +115,32 @@ class Trainer:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue where `state` was taken.
 
+        Everything in it is held against what this trainer has before the first of it is loaded.
+
         Raises:
-            ValueError: the state belongs to another model or optimizer.
+            ValueError: the state belongs to another model or optimizer, to a longer run, or is damaged.
         """
         try:
-            self.learner.load_state_dict(state["learner"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.scheduler.load_state_dict(state["scheduler"])
-            self._generator.set_state(state["generator"])
-            self._watch.load_state(state["watch"])
-            self.step, self.best = state["step"], state["best"]
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # what load_state_dict raises, and set_state
+            parts = self.state()
+            fitting.named({name: state[name] for name in parts if name in state}, parts, "it")
+            step = fitting.whole(state["step"], 0, "its step")
+            if step > self.plan.meta_steps:
+                raise ValueError(f"the run has {step} meta-steps already: meta_steps cannot be {self.plan.meta_steps}")
+            best = fitting.finite_or_none(state["best"], "its best value")
+            weights = fitting.fitted_weights(state["learner"], self.learner, "its model")
+            optimizer = fitting.fitted_optimizer(state["optimizer"], self.optimizer, "its optimizer")
+            scheduler = fitting.fitted_scheduler(state["scheduler"], self.scheduler, "its scheduler")
+            drawn = fitting.fitted(state["generator"], self._generator.get_state(), "its generator")
+            generator = torch.Generator().set_state(drawn)
+            watch = fitting.fitted(state["watch"], self._watch.state(), "its watch")
+            self.learner.load_state_dict(weights)
+        except (ValueError, RuntimeError) as error:  # as fitting says it; or set_state, or a module's own extra state
             raise ValueError(f"the checkpoint does not fit this experiment: {error}") from error
+        self.optimizer.load_state_dict(optimizer)
+        self.scheduler.load_state_dict(scheduler)
+        self._generator.set_state(generator.get_state())
+        self._watch.load_state(watch)
+        self.step, self.best = step, best
 
     def _meta_step(self, run: RunWriter) -> None:
         began = time.perf_counter()
