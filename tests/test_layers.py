@@ -7,7 +7,7 @@ import metagrad
 
 PACKAGE = Path(metagrad.__file__).parent
 LAYERS = [
-    {"checks"},
+    {"checks", "foreign"},
     {"tree", "memory"},
     {"models", "tasks", "estimators", "optim"},
     {"inner"},

@@ -141,7 +141,7 @@ REFUSED = {
     "wrong keys": (changed({"image_data": None, "images": 3}), "its keys are class_dict, images, neither image_data"),
     "no dict": (
         lambda d: rewritten(write_caches(d, source()), "mini-imagenet-cache-val.pkl", lambda _: pickle.dumps([1])),
-        "mini-imagenet-cache-val.pkl does not hold labelled images (it holds a list)",
+        "mini-imagenet-cache-val.pkl does not hold labelled images (it holds a list, not a dict)",
     ),
     "wrong size": (
         changed({"image_data": np.zeros((9, 32, 32, 3), np.uint8)}),
@@ -150,8 +150,8 @@ REFUSED = {
     "floats": (changed({"image_data": np.zeros((9, 84, 84, 3))}), "its images are float64"),
     "rows outside": (changed({"class_dict": {LISTS.train[0]: [0, 9]}}), "its class_dict names image 9 of 9"),
     "rows twice": (changed({"class_dict": {"a": [0, 1], "b": [1]}}), "its class_dict has an image in two classes"),
-    "empty class": (changed({"class_dict": {"a": [0], "b": []}}), "or rows are not lists of integers"),
-    "rows of text": (changed({"class_dict": {"a": ["0"]}}), "its labels or rows are not lists of integers"),
+    "empty class": (changed({"class_dict": {"a": [0], "b": []}}), "it has no image of class 'b'"),
+    "rows of text": (changed({"class_dict": {"a": ["0"]}}), "its rows are not lists of integers"),
     "hostile": (hostile, "mini-imagenet-cache-val.pkl cannot be read as a pickle of arrays (it asks for builtins.exec"),
     "another split": (
         lambda d: write_caches(d, [pixels([*LISTS.train[:2], "n00000001"]), *source()[1:]]),

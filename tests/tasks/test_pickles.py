@@ -3,14 +3,18 @@
 import io
 import os
 import pickle
+import re
 import struct
 from collections import OrderedDict, defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from metagrad import cli
 from metagrad.tasks.readers.pickles import load_pickle
 from tasks import python2
+from tasks.fuzzing import run_in_child
 
 
 def lists():
@@ -51,18 +55,18 @@ def test_every_protocol_of_python_3(protocol):
     assert_same(load_pickle(io.BytesIO(data), "file"), values())
 
 
+def old_names(data):
+    """The pickle with the names that numpy's modules had before 2.0."""
+    if data[:1] != b"\x80" or data[1] < 4:  # names end with a line
+        return data.replace(b"cnumpy._core.", b"cnumpy.core.")
+    data = data.replace(b"\x8c\x16numpy._core.multiarray", b"\x8c\x15numpy.core.multiarray")  # names are counted
+    return data[:3] + struct.pack("<Q", len(data) - 11) + data[11:]
+
+
 @pytest.mark.parametrize("protocol", range(5))
 def test_numpys_old_module_names(protocol):
-    data = pickle.dumps(values(), protocol)
-    if protocol < 4:  # names end with a line
-        data = data.replace(b"cnumpy._core.", b"cnumpy.core.")
-    else:  # names are counted
-        assert b"\x8c\x16numpy._core.multiarray" in data
-        data = pickle.dumps(values(), protocol).replace(
-            b"\x8c\x16numpy._core.multiarray", b"\x8c\x15numpy.core.multiarray"
-        )
-        frame = len(data) - 11
-        data = data[:3] + struct.pack("<Q", frame) + data[11:]
+    data = old_names(pickle.dumps(values(), protocol))
+    assert b"numpy.core.multiarray" in data
     assert b"_core" not in data
     assert_same(load_pickle(io.BytesIO(data), "file"), values())
 
@@ -87,11 +91,6 @@ class Hostile:
 
     def __reduce__(self):
         return self.call
-
-
-def setting_attributes():
-    """The opcodes of `_codecs.encode` with its attributes set."""
-    return b"\x80\x02c_codecs\nencode\n(N}U\x0c__defaults__(U\x05utf-8tst" + b"b."
 
 
 def test_hostile_pickles_run_nothing(tmp_path):
@@ -122,9 +121,77 @@ def test_a_refusal_names_what_was_asked_for_and_does_not_import_it():
         load_pickle(io.BytesIO(b"cantigravity\nfly\n."), "file")
 
 
-def test_attributes_set_by_one_pickle_do_not_reach_the_next():
-    load_pickle(io.BytesIO(setting_attributes()), "file")
-    assert load_pickle(io.BytesIO(pickle.dumps({"data": b"\xff"}, 2)), "file") == {"data": b"\xff"}
+ARRAY_OVER_ITS_OWN_BYTES = (
+    b"\x80\x02cnumpy\nndarray\n(K\x01\x85cnumpy\ndtype\nU\x02O8K\x00K\x01\x87RU\x08AAAAAAAAtR]\x94a."
+)
+
+HOSTILE = {
+    "an object array over bytes of the file": (ARRAY_OVER_ITS_OWN_BYTES, "type 'O8'"),
+    "the same of plain numbers": (ARRAY_OVER_ITS_OWN_BYTES.replace(b"O8", b"u1"), "by its shape and address"),
+    "a list that holds itself and such an array": (
+        b"\x80\x02]q\x00h\x00a" + ARRAY_OVER_ITS_OWN_BYTES[2:-1] + b"a.",
+        "type 'O8'",
+    ),
+    "a new array by its class": (b"\x80\x02cnumpy\nndarray\nK\x01\x85\x85\x81.", "the opcode NEWOBJ"),
+    "an instance of a class": (b"(inumpy\nndarray\n.", "the opcode INST"),
+    "an object of a persistent id": (b"Pnumpy\n.", "the opcode PERSID"),
+    "a dtype whose size is not its own": (
+        b"\x80\x02cnumpy\ndtype\nU\x02S8K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb.",
+        "a type that is not plain",
+    ),
+    "a key of a million tuples in one another": (b"\x80\x02})" + b"\x85" * 10**6 + b"Ns.", "a key of type tuple"),
+    "two million lists": (b"\x80\x02(" + b"]" * 2**22 + b"l.", "far more than the file is long"),
+    "copies of a list": (
+        b"\x80\x02cbuiltins\nset\nq\x00(" + b"K\x01" * 10**5 + b"lq\x01(" + b"h\x00h\x01\x85R" * 10**3 + b"l.",
+        "far more than the file is long",
+    ),
+    "copies of a text": (
+        b"\x80\x02(c_codecs\nencode\nq\x00X\x40\x42\x0f\x00"
+        + b"a" * 10**6
+        + b"q\x01"
+        + b"h\x00h\x01\x85R" * 10**4
+        + b"l.",
+        "far more than the file is long",
+    ),
+    "more bytes than the file has": (b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.", "Ran out of input"),
+    "attributes of a function": (
+        b"\x80\x02c_codecs\nencode\n(N}U\x0c__defaults__(U\x05utf-8tst" + b"b.",
+        "sets the state",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "reason"), HOSTILE.values(), ids=HOSTILE)
+def test_what_no_array_needs_is_refused(data, reason):
+    with pytest.raises(ValueError, match="file cannot be read as a pickle of arrays") as caught:
+        load_pickle(io.BytesIO(data), "file")
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [data for data, _ in HOSTILE.values()][:3])
+def test_a_hostile_cache_is_one_sentence_at_the_command_line(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("METAGRAD_CACHE", str(tmp_path / "cache"))
+    for part in ("train", "val", "test"):
+        (tmp_path / f"mini-imagenet-cache-{part}.pkl").write_bytes(data)
+    assert cli.main(["train", "mini-imagenet-5way-1shot", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    errors = capsys.readouterr().err
+    assert "mini-imagenet-cache-train.pkl cannot be read as a pickle of arrays" in errors
+    assert errors.count("\n") == 1
+
+
+def test_escape_sequences_of_a_pickle_do_not_reach_the_message():
+    with pytest.raises(ValueError, match=re.escape("it asks for �[2J�.x, neither")) as caught:
+        load_pickle(io.BytesIO(b"\x80\x02X\x05\x00\x00\x00\x1b[2J\x07X\x01\x00\x00\x00x\x93."), "file")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is bounded by what Linux tells")
+def test_damaged_pickles_give_a_sentence_or_what_python_reads():
+    ends = run_in_child("fuzz_pickles", seed=19)
+    assert ends["tried"] > 5000
+    assert min(ends["right"], ends["images"]) > 100
+    assert ends["refused"] > ends["tried"] / 2
 
 
 def state_of(array, **changes):

@@ -141,11 +141,11 @@ REFUSED = {
     ),
     "wrong keys": (
         lambda d: rewritten(tiered(d), "val_labels.pkl", {"label_general": [0]}),
-        "has neither label_specific nor labels, its keys are label_general",
+        "its keys are label_general, neither label_specific nor labels",
     ),
     "labels of floats": (
         lambda d: rewritten(tiered(d), "val_labels.pkl", {"labels": [0.5]}),
-        "has labels float64 [1], not integers [N]",
+        "its labels are not lists of integers",
     ),
     "names of other classes": (
         lambda d: tiered(d, lambda names, dense, first: {**specific(names, dense, first), "label_specific_str": ["a"]}),

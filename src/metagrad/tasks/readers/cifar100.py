@@ -11,6 +11,7 @@ import numpy as np
 
 from metagrad.tasks.cache import ClassImages
 from metagrad.tasks.readers.found import Found, Pixels, channels_first, grouped, state
+from metagrad.tasks.readers.held import array, integers, mapping, texts
 from metagrad.tasks.readers.pickles import load_pickle, open_pickle
 
 ARCHIVE = "cifar-100-python.tar.gz"
@@ -64,14 +65,14 @@ def _from_archive(archive: Path) -> Mapping[str, Any]:
 def _of_batches(path: Path, read: Callable[[Path], Mapping[str, Any]]) -> Iterator[ClassImages]:
     found = read(path)
     try:
-        names = [str(name) for name in found["meta"]["fine_label_names"]]
-        parts = [found["train"], found["test"]]
-        flat = np.concatenate([np.asarray(part["data"]) for part in parts])
-        labels = np.concatenate([np.asarray(part["fine_labels"], dtype=np.int64) for part in parts])
+        meta, *parts = [mapping(found[member], member) for member in ("meta", "train", "test")]
+        names = texts(meta["fine_label_names"], "its fine_label_names")
+        flat = np.concatenate([array(part["data"], "its images") for part in parts])
+        labels = np.concatenate([integers(part["fine_labels"], "its fine_labels") for part in parts])
         images: Pixels = flat.reshape(len(labels), 3, SIDE, SIDE)
         if images.dtype != np.uint8 or len(set(names)) < len(names):
             raise ValueError("its images are not bytes, or it names a class twice")
-        if set(np.unique(labels).tolist()) != set(range(len(names))):
+        if np.unique(labels).tolist() != list(range(len(names))) or not names:
             raise ValueError(f"its labels are not those of its {len(names)} classes")
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error

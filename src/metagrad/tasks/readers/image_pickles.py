@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from metagrad.foreign import reason
 from metagrad.tasks.cache import ClassImages
-from metagrad.tasks.readers.found import Found, Pixels, channels_first, state
+from metagrad.tasks.readers.found import Found, Pixels, channels_first, grouped, state
+from metagrad.tasks.readers.held import array, integers, mapping
 from metagrad.tasks.readers.pickles import open_pickle
 from metagrad.tasks.splits import numbered_name
 
@@ -40,46 +42,43 @@ def _classes(path: Path, side: int) -> Iterator[ClassImages]:
         if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
             raise ValueError(f"its images are {images.dtype} {list(images.shape)}, not uint8 [N, {side}, {side}, 3]")
         _check_rows(rows, len(images))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} does not hold labelled images ({reason}); get it again") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not hold labelled images ({reason(error)}); get it again") from error
     for name, of_class in rows.items():
         yield ClassImages(name, channels_first(images[of_class]))
 
 
-def _images_and_rows(held: Any) -> tuple[Pixels, Mapping[str, npt.NDArray[np.int64]]]:
-    if not isinstance(held, dict):
-        raise TypeError(f"it holds a {type(held).__name__}")
+def _images_and_rows(held: Any) -> tuple[Pixels, Mapping[str, npt.NDArray[np.integer[Any]]]]:
+    held = mapping(held, "it")
     if {"image_data", "class_dict"} <= held.keys():
-        rows = {str(name): _integers(listed) for name, listed in held["class_dict"].items()}
-        return np.asarray(held["image_data"]), rows
+        listed = mapping(held["class_dict"], "its class_dict")
+        rows = {str(name): integers(of_class, "its rows") for name, of_class in listed.items()}
+        if len(rows) < len(listed):
+            raise ValueError("its class_dict has two classes of one name")
+        return array(held["image_data"], "its images"), rows
     if {"data", "labels"} <= held.keys():
-        images, labels = np.asarray(held["data"]), _integers(held["labels"])
+        images, labels = array(held["data"], "its images"), integers(held["labels"], "its labels")
         if labels.shape != images.shape[:1]:
             raise ValueError(f"it has {len(images)} images and {len(labels)} labels")
-        values = sorted(set(labels.tolist()))
-        return images, {_named(value, held): np.flatnonzero(labels == value) for value in values}
+        values, dense = np.unique(labels, return_inverse=True)
+        return images, dict(zip(_names(values.tolist(), held), grouped(dense, len(values)), strict=True))
     keys = ", ".join(sorted(map(str, held)))
     raise ValueError(f"its keys are {keys}, neither image_data and class_dict nor data and labels")
 
 
-def _named(label: int, held: Mapping[str, Any]) -> str:
+def _names(labels: Sequence[int], held: Mapping[str, Any]) -> Sequence[str]:
     if "catname2label" not in held:
-        return numbered_name(label)
-    names = [str(name) for name, value in held["catname2label"].items() if value == label]
-    if len(names) != 1:
-        raise ValueError(f"its catname2label has {len(names)} names for label {label}")
-    return names[0]
+        return [numbered_name(label) for label in labels]
+    known = mapping(held["catname2label"], "its catname2label")
+    numbers = integers([*known.values()], "its labels").tolist()
+    for label in labels:
+        if numbers.count(label) != 1:
+            raise ValueError(f"its catname2label has {numbers.count(label)} names for label {label}")
+    named = dict(zip(numbers, map(str, known), strict=True))
+    return [named[label] for label in labels]
 
 
-def _integers(values: Sequence[int]) -> npt.NDArray[np.int64]:
-    found = np.asarray(values)
-    if found.ndim != 1 or found.dtype.kind not in "iu":
-        raise TypeError("its labels or rows are not lists of integers")
-    return found.astype(np.int64)
-
-
-def _check_rows(rows: Mapping[str, npt.NDArray[np.int64]], images: int) -> None:
+def _check_rows(rows: Mapping[str, npt.NDArray[np.integer[Any]]], images: int) -> None:
     empty = [name for name, of_class in rows.items() if len(of_class) == 0]
     if empty or not rows:
         raise ValueError(f"it has no image of class {empty[0]!r}" if empty else "it has no class")

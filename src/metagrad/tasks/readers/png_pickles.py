@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from metagrad.foreign import reason
 from metagrad.tasks.cache import ClassImages
-from metagrad.tasks.readers.found import Found, grouped, state
+from metagrad.tasks.readers.found import Found, Pixels, grouped, state
+from metagrad.tasks.readers.held import integers, mapping, texts
 from metagrad.tasks.readers.image_files import decode_image
 from metagrad.tasks.readers.pickles import open_pickle
 from metagrad.tasks.splits import numbered_name
@@ -51,30 +53,35 @@ def _classes(images: Path, labels: Path, side: int, synsets: Sequence[str]) -> I
         held = f"{len(encoded)} images" if isinstance(encoded, list | tuple) else f"a {type(encoded).__name__}"
         raise ValueError(f"{images} holds {held}, but {labels.name} has {count} labels; get both again")
     for name, of_class in zip(names, rows, strict=True):
-        decoded = [decode_image(_bytes(encoded[row]), side, f"{row} in {images}") for row in of_class]
+        decoded = [_decoded(encoded[row], side, f"{row} in {images}") for row in of_class]
         yield ClassImages(name, np.stack(decoded))
 
 
-def _bytes(encoded: Any) -> bytes:
-    """One PNG file, from bytes or an array [n] or [n, 1]."""
-    return encoded if isinstance(encoded, bytes) else np.asarray(encoded).tobytes()
+def _decoded(encoded: Any, side: int, name: str) -> Pixels:
+    """One PNG file, from bytes or an array of them [n] or [n, 1]."""
+    data = encoded.tobytes() if isinstance(encoded, np.ndarray) and encoded.dtype == np.uint8 else encoded
+    if not isinstance(data, bytes):
+        raise ValueError(f"the image {name} is a {type(encoded).__name__} in place of a file; get it again")
+    return decode_image(data, side, name)
 
 
 def _names_and_rows(held: Any, path: Path) -> tuple[Sequence[str], Sequence[npt.NDArray[np.intp]]]:
-    if not isinstance(held, dict) or not ({"label_specific", "labels"} & held.keys()):
-        keys = ", ".join(sorted(map(str, held))) if isinstance(held, dict) else f"those of a {type(held).__name__}"
-        raise ValueError(f"{path} has neither label_specific nor labels, its keys are {keys}; get it again")
-    labels = np.asarray(held.get("label_specific", held.get("labels")))
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
-        raise ValueError(f"{path} has labels {labels.dtype} {list(labels.shape)}, not integers [N]; get it again")
-    values, dense = np.unique(labels, return_inverse=True)
-    described = held.get("label_specific_str")
-    if described is None:
-        names = [numbered_name(int(value)) for value in values]
-    elif values.tolist() == list(range(len(described))):
-        names = [_text(described[value]) for value in values]
-    else:
-        raise ValueError(f"{path} has {len(values)} classes and {len(described)} names; get it again")
+    try:
+        held = mapping(held, "it")
+        if not {"label_specific", "labels"} & held.keys():
+            raise ValueError(f"its keys are {', '.join(sorted(map(str, held)))}, neither label_specific nor labels")
+        labels = integers(held.get("label_specific", held.get("labels")), "its labels")
+        values, dense = np.unique(labels, return_inverse=True)
+        if held.get("label_specific_str") is None:
+            names: Sequence[str] = [numbered_name(int(value)) for value in values]
+        else:
+            names = texts(held["label_specific_str"], "its label_specific_str")
+            if values.tolist() != list(range(len(names))):
+                raise ValueError(f"it has {len(values)} classes and {len(names)} names")
+        if not names:
+            raise ValueError("it has no label")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not hold labels of images ({reason(error)}); get it again") from error
     return names, grouped(dense, len(values))
 
 
@@ -93,7 +100,3 @@ def _as_synsets(names: Sequence[str], directory: Path, synsets: Sequence[str]) -
         if (code in synsets) is wanted
     }
     return [known.get(name, name) for name in names]
-
-
-def _text(name: object) -> str:
-    return name.decode("latin1") if isinstance(name, bytes) else str(name)
