@@ -38,7 +38,7 @@ class Sinusoid:
         return inputs[:cut], targets[:cut], inputs[cut:], targets[cut:]
 
     def layers(self) -> dict[str, tuple[tuple[int, ...], int]]:
-        """Parameter name → (shape, fan-in), in the order of `metagrad.models.MLP`; fan-in 0 for batch norm."""
+        """Parameter name → (shape, fan-in), in the order of `metagrad.networks.MLP`; fan-in 0 for batch norm."""
         found: dict[str, tuple[tuple[int, ...], int]] = {}
         for i, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
             found[f"layers.{2 * i}.weight"] = ((fan_out, fan_in), fan_in)
@@ -48,7 +48,7 @@ class Sinusoid:
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """One noisy Gaussian image per class; the network is `metagrad.models.Conv4`."""
+    """One noisy Gaussian image per class; the network is `metagrad.networks.Conv4`."""
 
     size: int
     channels: int
@@ -69,7 +69,7 @@ class Images:
         return tuple(parts)
 
     def layers(self) -> dict[str, tuple[tuple[int, ...], int]]:
-        """Parameter name → (shape, fan-in), in the order of `metagrad.models.Conv4`; fan-in 0 for batch norm."""
+        """Parameter name → (shape, fan-in), in the order of `metagrad.networks.Conv4`; fan-in 0 for batch norm."""
         found: dict[str, tuple[tuple[int, ...], int]] = {}
         parts = 3 if self.pooling == "stride" else 4
         side = self.size

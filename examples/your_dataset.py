@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch.utils.data import Dataset, TensorDataset
 
 import metagrad
-from metagrad.models import Conv4, accuracy
+from metagrad.networks import Conv4, accuracy
 from metagrad.tasks.images import ImageEpisodes
 from metagrad.tasks.pools import ClassPool, split
 

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from metagrad import SGD, Binomial, Exact, FirstOrder, InnerLoop, Truncated, WholeModel, meta_gradient, tree
 from metagrad.estimators import Adjoint, Chain, Cost
 from metagrad.estimators.base import Pullback
-from metagrad.models import MLP, trainable
+from metagrad.functional import trainable
+from metagrad.networks import MLP
 from metagrad.tasks.regression import Sinusoids
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from metagrad import SGD, Batch, LearnedRates, MetaLearner, Momentum, Task
 from metagrad.capture import Capture
-from metagrad.models import MLP, Conv4
+from metagrad.networks import MLP, Conv4
 
 WAYS = 3
 

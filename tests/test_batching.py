@@ -31,7 +31,7 @@ from metagrad import (
 )
 from metagrad.estimators import ConjugateGradient, Neumann, UnanchoredImplicit
 from metagrad.estimators.base import Pullback
-from metagrad.models import trainable
+from metagrad.functional import trainable
 from metagrad.tasks.prepared import NonFiniteError
 
 STEPS = 4

@@ -19,7 +19,7 @@ from metagrad.experiments.config import build
 from metagrad.experiments.expression import ESTIMATORS, parse
 from metagrad.experiments.presets import BARE, sinusoid
 from metagrad.memory import LiveTensors
-from metagrad.models import MLP
+from metagrad.networks import MLP
 from metagrad.tasks.prepared import NonFiniteError
 from metagrad.tasks.regression import Sinusoids
 from metagrad.training import Run, RunWriter, Silent

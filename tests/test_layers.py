@@ -8,8 +8,8 @@ import metagrad
 PACKAGE = Path(metagrad.__file__).parent
 LAYERS = [
     {"checks", "foreign"},
-    {"tree", "memory"},
-    {"models", "tasks", "estimators", "optim"},
+    {"tree", "memory", "kernels", "spelled_out"},
+    {"functional", "networks", "admissible", "tasks", "estimators", "optim"},
     {"inner"},
     {"batching", "probing"},
     {"capture", "choosing", "adapted", "validity"},

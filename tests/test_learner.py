@@ -10,7 +10,7 @@ from torch import nn
 
 from cases import LOSS, MODELS, NEEDS, Noisy, TinyTransformer, make_batch_norm, make_mlp, make_tasks, one
 from metagrad import SGD, Binomial, Exact, FiniteDifference, Implicit, LearnedRates, MetaLearner, Reptile
-from metagrad.models import accuracy
+from metagrad.networks import accuracy
 from metagrad.tasks.prepared import NonFiniteError
 
 TASKS = make_tasks((4,))

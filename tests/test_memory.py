@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from cases import WAYS, make_conv, make_tasks
 from metagrad import SGD, Binomial, Exact, FiniteDifference, Implicit, MetaLearner, Reptile, Truncated
 from metagrad.memory import peak_bytes
-from metagrad.models import MLP
+from metagrad.networks import MLP
 
 
 def peak(estimator, steps, make=make_conv, features=(1, 16, 16), **options):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from benchmarks.contenders.base import Setup
 from benchmarks.problems import Array, Problem, Sinusoid
 from metagrad import Batch, Task
-from metagrad.models import MLP, Conv4
+from metagrad.networks import MLP, Conv4
 
 
 class OnTorch:

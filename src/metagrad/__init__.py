@@ -1,6 +1,6 @@
 """Meta-gradients for PyTorch: the gradient of the loss after adaptation with respect to where it started."""
 
-from metagrad import batching, capture, choosing, estimators, inner, learner, models, optim, tasks, tree
+from metagrad import batching, capture, choosing, estimators, functional, inner, learner, networks, optim, tasks, tree
 from metagrad.batching import MetaGradient, meta_gradient
 from metagrad.choosing import Auto
 from metagrad.estimators import (
@@ -57,10 +57,11 @@ __all__ = [
     "capture",
     "choosing",
     "estimators",
+    "functional",
     "inner",
     "learner",
     "meta_gradient",
-    "models",
+    "networks",
     "optim",
     "tasks",
     "tree",

@@ -1,12 +1,14 @@
 """A model after adaptation to one task: the inner loop run once, and its last parameters in a copy of the module."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from metagrad import models, tree
+from metagrad import functional, tree
 from metagrad.batching import over_tasks
 from metagrad.inner.loop import InnerLoop, adapted, adapting_steps
 from metagrad.tasks.prepared import NonFiniteError, Prepared
@@ -19,7 +21,8 @@ class AdaptedModel(nn.Module):
 
     def __init__(self, model: nn.Module, adapted: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.model = copy.deepcopy(model)
+        with _Detaching():
+            self.model = copy.deepcopy(model)
         self.model.zero_grad(set_to_none=True)
         with torch.no_grad():
             for name, value in adapted.items():
@@ -27,7 +30,19 @@ class AdaptedModel(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Predictions [N, ...]."""
-        return models.call(self.model, dict(self.model.named_parameters()), inputs)
+        return functional.call(self.model, dict(self.model.named_parameters()), inputs)
+
+
+class _Detaching(TorchFunctionMode):
+    """Has `deepcopy` take the values of tensors that hang on a graph, such as those that a module keeps of a call."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Detach before copying; torch copies leaves alone."""
+        if func is torch.Tensor.__deepcopy__ and not args[0].is_leaf:
+            args = (args[0].detach(), *args[1:])
+        return func(*args, **(kwargs or {}))
 
 
 def adapted_model(model: nn.Module, loop: InnerLoop, meta: Tree, task: Prepared, num_steps: int) -> AdaptedModel:

@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from metagrad import checks, models, tree
+from metagrad import admissible, checks, functional, tree
 from metagrad.adapted import AdaptedModel, adapted_model
 from metagrad.batching import MetaGradient, branch, over_tasks
 from metagrad.capture import Capture, Mode
@@ -114,7 +114,7 @@ class MetaLearner(nn.Module):
             learner = PartOfModel(model, loss, adapts, metrics or {}, precision=precision)
         if proximal is not None:
             learner = Proximal(learner, proximal)
-        models.check(model)
+        admissible.check(model)
         self.loop = InnerLoop(
             learner, rule, num_steps, curvature, link_chunk, reuse, Stored() if trajectory is None else trajectory
         )
@@ -125,7 +125,7 @@ class MetaLearner(nn.Module):
         self.estimator = policy
         self.chooser = Chooser(policy, num_steps) if isinstance(policy, Auto) else None
         self.task_chunk = task_chunk
-        rates = rule.initial_meta(learner.start({"model": {**models.trainable(model)}}))
+        rates = rule.initial_meta(learner.start({"model": {**functional.trainable(model)}}))
         self._rate_names = [name for name, _ in tree.items(rates)]
         self.rates = nn.ParameterList([nn.Parameter(rate) for rate in tree.leaves(rates)])
         self._example_axes = ExampleAxes()
@@ -141,7 +141,7 @@ class MetaLearner(nn.Module):
         Raises:
             ValueError: parameters were frozen or thawed since the rates were made.
         """
-        meta: dict[str, Tree] = {"model": {**models.trainable(self.model)}}
+        meta: dict[str, Tree] = {"model": {**functional.trainable(self.model)}}
         rates: dict[str, Tree] = {**self.learned_rates()}
         if not rates:
             return meta
@@ -269,7 +269,7 @@ class MetaLearner(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Predictions [N, ...] of the model before adaptation, batch norm by the batch's statistics."""
-        return models.call(self.model, models.trainable(self.model), inputs)
+        return functional.call(self.model, functional.trainable(self.model), inputs)
 
     def _steps(self, num_steps: int | None) -> int:
         if num_steps is None:
@@ -278,7 +278,7 @@ class MetaLearner(nn.Module):
         return num_steps
 
     def _prepare(self, tasks: Task | Iterable[Task], meta: Tree, single: bool = False) -> Prepared:
-        models.check(self.model)
+        admissible.check(self.model)
         prepared = prepare(tasks, meta)
         for _, group in prepared.groups:
             if isinstance(tasks, Task) and not single:

@@ -6,7 +6,7 @@ The package never does this; studies measure against it.
 import torch
 from torch import Tensor, nn
 
-from metagrad import models
+from metagrad import functional
 from metagrad.experiments.problem import Measure
 from metagrad.tasks.task import Task
 
@@ -24,17 +24,17 @@ def graph_meta_gradient(model: nn.Module, loss: Measure, lr: float, num_steps: i
         num_steps: K.
         tasks: leaves [T, N, ...].
     """
-    start = {name: p.detach().requires_grad_() for name, p in models.trainable(model).items()}
+    start = {name: p.detach().requires_grad_() for name, p in functional.trainable(model).items()}
     count = len(tasks.support.inputs)
     total: dict[str, Tensor] = {}
     for task in range(count):
         support, query = ([leaf[task] for leaf in batch] for batch in tasks)
         adapted = start
         for _ in range(num_steps):
-            support_loss = loss(models.call(model, adapted, support[0]), support[1])
+            support_loss = loss(functional.call(model, adapted, support[0]), support[1])
             slopes = torch.autograd.grad(support_loss, list(adapted.values()), create_graph=True)
             adapted = {name: p - lr * slope for (name, p), slope in zip(adapted.items(), slopes, strict=True)}
-        query_loss = loss(models.call(model, adapted, query[0]), query[1])
+        query_loss = loss(functional.call(model, adapted, query[0]), query[1])
         gradient = torch.autograd.grad(query_loss, list(start.values()))
         for name, part in zip(start, gradient, strict=True):
             total[name] = total[name] + part / count if name in total else part / count

@@ -11,7 +11,7 @@ from metagrad.estimators import Binomial, Exact, FirstOrder, Truncated
 from metagrad.estimators.base import Estimator
 from metagrad.inner.rules import SGD
 from metagrad.learner import MetaLearner
-from metagrad.models import Conv4
+from metagrad.networks import Conv4
 from metagrad.tasks.task import Batch, Task
 from metagrad_studies.graph_maml import graph_meta_gradient
 

@@ -5,7 +5,7 @@ from typing import Literal, cast
 import torch
 from torch import nn
 
-from metagrad import models
+from metagrad import functional
 from metagrad.experiments.presets import sinusoid
 from metagrad.experiments.problems import SinusoidRegression
 from metagrad.inner.learners import WholeModel
@@ -48,7 +48,7 @@ def start(problem: SinusoidRegression, head: Head, alpha: float, num_steps: int,
             last.reset_parameters()
     model = model.double()
     loop = InnerLoop(WholeModel(model, problem.loss()), SGD(alpha), num_steps, reuse=num_steps)
-    return loop, cast(Tree, {"model": {name: value.detach() for name, value in models.trainable(model).items()}})
+    return loop, cast(Tree, {"model": {name: value.detach() for name, value in functional.trainable(model).items()}})
 
 
 def draw(problem: SinusoidRegression, tasks: int, seed: int) -> Task:

@@ -12,7 +12,7 @@ from cases import LOSS, Counting, captured, make_conv, make_mlp, make_tasks
 from metagrad import SGD, Batch, Binomial, Exact, FirstOrder, MetaLearner, SquareRoot, Task, Truncated, tree
 from metagrad.capture import MODES, Capture
 from metagrad.inner.curvature import forward_over_reverse
-from metagrad.models import MLP, Conv4
+from metagrad.networks import MLP, Conv4
 
 TASKS = make_tasks((4,), tasks=1)
 

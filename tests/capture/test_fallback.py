@@ -28,16 +28,19 @@ class Branching(nn.Module):
         return self.layer(inputs) if inputs.sum() > 0 else self.layer(-2 * inputs)
 
 
+CALLS = 0
+
+
 class CountingCalls(nn.Module):
     """Another number at each call, which it may read."""
 
     def __init__(self):
         super().__init__()
         self.layer = nn.Linear(4, 3)
-        self.calls = 0
 
     def forward(self, inputs):
-        self.calls += 1
+        global CALLS
+        CALLS += 1
         return self.layer(inputs)
 
 

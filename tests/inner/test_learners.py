@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from cases import LOSS, make_mlp
 from metagrad import Batch, PartOfModel, Proximal, WholeModel, tree
-from metagrad.models import trainable
+from metagrad.functional import trainable
 
 BODY = ["layers.0.weight", "layers.0.bias"]
 HEAD = ["layers.2.weight", "layers.2.bias"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metagrad import SGD, Binomial, LearnedRates, MetaLearner
-from metagrad.models import MLP
+from metagrad.networks import MLP
 from metagrad.tasks.regression import Sinusoids
 from metagrad.tasks.task import Batch, Task
 from metagrad.training import Diverged, Plan, Run, RunWriter, Silent, Trainer, fixed_tasks

@@ -11,7 +11,7 @@ from torch import nn
 
 from metagrad import checks
 from metagrad.experiments.problem import Classification, Sources, data_directory
-from metagrad.models import Conv4
+from metagrad.networks import Conv4
 from metagrad.tasks.cifar import load_cifar_fs, load_fc100
 from metagrad.tasks.folder import load_folder
 from metagrad.tasks.images import ImageEpisodes

@@ -7,7 +7,7 @@ from torch import nn
 
 from metagrad import checks
 from metagrad.experiments.problem import Classification, Sources
-from metagrad.models import MLP
+from metagrad.networks import MLP
 from metagrad.tasks.images import ImageEpisodes
 from metagrad.tasks.mnist1d import LENGTH, load_mnist1d
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metagrad.models import accuracy
+from metagrad.networks import accuracy
 from metagrad.tasks.task import TaskSource
 
 DATA_VARIABLE = "METAGRAD_DATA"

@@ -11,7 +11,7 @@ from metagrad import checks
 from metagrad.experiments.image_problem import ImageClassification
 from metagrad.experiments.mnist1d_problem import Mnist1dClassification
 from metagrad.experiments.problem import Classification, Measure, Problem, Sources, data_directory
-from metagrad.models import MLP, Conv4
+from metagrad.networks import MLP, Conv4
 from metagrad.tasks.images import ImageEpisodes
 from metagrad.tasks.omniglot import load_omniglot
 from metagrad.tasks.pools import MetaSplit

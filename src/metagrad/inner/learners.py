@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from metagrad import checks, models, tree
+from metagrad import checks, functional, tree
 from metagrad.inner.learner import Learner, Loss, Metrics
 from metagrad.inner.precision import Precision, check_model, check_precision, forward_pass
 from metagrad.tasks.task import Batch
@@ -48,7 +48,7 @@ class ModelLearner(ABC):
         first = next(iter(parameters.values()))
         check_model(self.precision, first.dtype, first.device)
         with forward_pass(self.precision):
-            return models.call(self.model, parameters, batch.inputs)
+            return functional.call(self.model, parameters, batch.inputs)
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
@@ -56,7 +56,7 @@ class ModelLearner(ABC):
         if not callable(self.loss):
             raise TypeError(f"loss must be a function of (predictions, targets), got {self.loss!r}")
         check_precision(self.precision)
-        models.trainable(self.model)
+        functional.trainable(self.model)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +122,7 @@ class PartOfModel(ModelLearner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = models.aliases(self.model)
+        known = functional.aliases(self.model)
         for pattern in self._patterns():
             if not any(_matches(pattern, name) for names in known.values() for name in names):
                 raise ValueError(
@@ -163,12 +163,12 @@ class PartOfModel(ModelLearner):
     def _adapting(self) -> set[str]:
         """First names of the parameters that adapt."""
         if callable(self.adapts):
-            chosen = {n for n, names in models.aliases(self.model).items() if any(map(self.adapts, names))}
+            chosen = {n for n, names in functional.aliases(self.model).items() if any(map(self.adapts, names))}
         else:
             patterns = self._patterns()
             chosen = {
                 first
-                for first, names in models.aliases(self.model).items()
+                for first, names in functional.aliases(self.model).items()
                 if any(_matches(pattern, name) for pattern in patterns for name in names)
             }
         if not chosen:
