@@ -12,21 +12,14 @@ from benchmarks.contenders import BY_NAME, REFERENCE
 from benchmarks.measure import in_turns
 from benchmarks.problems import Array, Problem
 from benchmarks.workers import Machine, Team, Worker
+from metagrad import Exact
+from metagrad.estimators import Family, families
+from metagrad.experiments.expression import short
 
 PROXIMAL = 2.0
 SIZES = range(1, 5)
-# family → colour, marker, what the legend calls it
-FAMILIES: dict[str, tuple[str, str, str]] = {
-    "FirstOrder": ("#000000", "s", "FirstOrder"),
-    "Truncated": ("#D55E00", "v", "Truncated, window beside it"),
-    "Binomial": ("#0072B2", "o", "Binomial, order beside it"),
-    "Binomial paper": ("#56B4E9", "^", 'Binomial, scale="paper"'),
-    "Binomial auto": ("#882255", "*", 'Binomial, center="auto"'),
-    "Parallel": ("#009E73", "D", "Parallel, rounds beside it"),
-    "Grouped": ("#E69F00", "X", "Grouped, groups beside it"),
-    "Exact": ("0.4", "", "Exact (error 0)"),
-    "Implicit": ("#CC79A7", "P", "Implicit, on the proximal problem"),
-}
+LEFT_OUT = ("Hybrid", "FiniteDifference", "UnanchoredImplicit")
+FAMILIES = [family for family in families.families() if family.estimates != "direction" and family.name not in LEFT_OUT]
 
 
 @dataclass(frozen=True)
@@ -34,7 +27,7 @@ class Candidate:
     """An estimator as metagrad's command line writes it, and where it belongs in the figure."""
 
     text: str
-    family: str
+    family: Family
     size: int | None = None
     proximal: float | None = None
 
@@ -44,17 +37,10 @@ class Candidate:
         return {"estimator": self.text, "proximal": self.proximal}
 
 
-CANDIDATES = (
-    Candidate("FirstOrder()", "FirstOrder"),
-    *(Candidate(f"Truncated(window={n})", "Truncated", n) for n in SIZES),
-    *(Candidate(f"Binomial(order={n})", "Binomial", n) for n in SIZES),
-    *(Candidate(f"Binomial(order={n}, scale='paper')", "Binomial paper", n) for n in SIZES),
-    *(Candidate(f"Binomial(order={n}, center='auto')", "Binomial auto", n) for n in SIZES),
-    # With one round or group they are Binomial(order=1, center='auto').
-    *(Candidate(f"Parallel(rounds={n})", "Parallel", n) for n in SIZES if n > 1),
-    *(Candidate(f"Grouped(groups={n})", "Grouped", n) for n in SIZES if n > 1),
-    Candidate("Exact()", "Exact"),
-    Candidate("Implicit()", "Implicit", proximal=PROXIMAL),
+CANDIDATES = tuple(
+    Candidate(short(member), family, family.size_of(member), PROXIMAL if family.needs else None)
+    for family in FAMILIES
+    for member in family.of_size(SIZES.stop)
 )
 
 
@@ -177,18 +163,20 @@ def _figure(
 ) -> figures.Figure:
     figure, axes = figures.new(8.0, 5.0)
     axes.set_yscale("log")
-    for family, (colour, marker, name) in FAMILIES.items():
-        members = [c for c in CANDIDATES if c.family == family]
+    for family in FAMILIES:
+        members = [c for c in CANDIDATES if c.family is family]
+        if not members:
+            continue
         xs = [1e3 * medians[c.text] for c in members]
         low, ys, high = np.percentile([by_task[c.text] for c in members], [25, 50, 75], axis=1)
-        if family == "Exact":
-            axes.axvline(xs[0], color=colour, linestyle="--", linewidth=1.2, label=name)
+        if family.usual == Exact():
+            axes.axvline(xs[0], color=family.color, linestyle="--", linewidth=1.2, label="Exact (error 0)")
             continue
-        look = {"color": colour, "marker": marker, "markersize": 6, "linewidth": 1, "elinewidth": 0.8, "alpha": 0.9}
-        axes.errorbar(xs, ys, yerr=[ys - low, high - ys], label=name, **look)
+        look = {"color": family.color, "marker": family.marker, "markersize": 6, "linewidth": 1, "alpha": 0.9}
+        axes.errorbar(xs, ys, yerr=[ys - low, high - ys], label=family.label, elinewidth=0.8, **look)
         for candidate, x, y in zip(members, xs, ys, strict=True):
             if candidate.size is not None:
-                place = {"xytext": (6, 4), "textcoords": "offset points", "color": colour, "fontsize": 9}
+                place = {"xytext": (6, 4), "textcoords": "offset points", "color": family.color, "fontsize": 9}
                 axes.annotate(str(candidate.size), (x, y), **place)
     axes.set_xlim(left=0)
     axes.set_xlabel("time of one mean meta-gradient (ms, median)")

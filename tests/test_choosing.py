@@ -17,7 +17,7 @@ from metagrad.choosing.chooser import Doubts
 from metagrad.choosing.foresight import foreseen_bytes
 from metagrad.experiments.config import build
 from metagrad.experiments.expression import ESTIMATORS, parse
-from metagrad.experiments.presets import BARE, sinusoid
+from metagrad.experiments.presets import sinusoid
 from metagrad.memory import LiveTensors
 from metagrad.networks import MLP
 from metagrad.tasks.prepared import NonFiniteError
@@ -175,7 +175,7 @@ def test_a_budget_of_rounds_bounds_rounds_and_not_products():
 @pytest.mark.slow
 def test_what_is_measured_is_the_upper_quartile_of_the_true_errors():
     tasks = draw()
-    chosen = learner(tolerance=0.05)
+    chosen = learner(Auto(tolerance=0.05))
     result = chosen.meta_gradient(tasks)
     assert len(chosen.decision.measured) > 1
     for estimator, measured in chosen.decision.measured.items():
@@ -194,12 +194,11 @@ def test_what_is_measured_is_the_upper_quartile_of_the_true_errors():
 
 def test_every_spelling_is_the_same_learner():
     spelled = [
-        learner("auto", tolerance=0.2, rounds=3),
         learner(Auto(tolerance=0.2, rounds=3)),
-        learner(parse("auto(0.2, rounds=3)", ESTIMATORS, BARE)),
+        learner(parse("auto(0.2, rounds=3)", ESTIMATORS)),
     ]
-    assert {repr(each.estimator) for each in spelled} == {repr(spelled[1].estimator)}
-    assert learner("auto").estimator == Auto(tolerance=0.1) == parse("auto", ESTIMATORS, BARE)
+    assert {repr(each.estimator) for each in spelled} == {repr(Auto(tolerance=0.2, rounds=3))}
+    assert learner("auto").estimator == Auto(tolerance=0.1) == parse("auto", ESTIMATORS)
 
 
 @pytest.mark.parametrize(
@@ -212,9 +211,11 @@ def test_every_spelling_is_the_same_learner():
         (lambda: Auto(memory=math.inf), "memory .* must be finite"),
         (lambda: Auto(rounds=1, every=0), "every must be at least 1"),
         (lambda: Auto(rounds=1, probes=0), "probes must be at least 1"),
-        (lambda: learner(Exact(), tolerance=0.1), "tolerance can only be given with estimator='auto'"),
-        (lambda: learner(Auto(rounds=1), memory=9.0), "memory can only be given with estimator='auto'"),
-        (lambda: learner("atuo"), "estimator must be one such as .* or 'auto', got 'atuo'"),
+        (
+            lambda: learner("exat"),
+            r"unknown estimator 'exat'; did you mean Exact\(\)\? known are .*, and auto",
+        ),
+        (lambda: learner(Exact), "estimator must be one such as Exact"),
     ],
 )
 def test_impossible_wishes_are_refused(make, message):
@@ -319,7 +320,7 @@ def test_state_is_saved_and_an_equal_state_goes_on_alike():
 
 
 def test_a_meta_step_that_fails_leaves_the_state():
-    made = learner("auto", tolerance=0.1)
+    made = learner("auto")
     bad = draw()
     bad = Task(Batch(bad.support.inputs * 1e200, bad.support.targets), bad.query)
     with pytest.raises(NonFiniteError):
@@ -329,7 +330,7 @@ def test_a_meta_step_that_fails_leaves_the_state():
 
 
 def test_probing_before_a_choice_is_refused_and_after_it_measures_the_choice():
-    made = learner("auto", rounds=1)
+    made = learner(Auto(rounds=1))
     with pytest.raises(ValueError, match="has not chosen an estimator yet"):
         made.probe(draw())
     made.meta_gradient(draw())
@@ -356,7 +357,7 @@ def test_a_captured_learner_follows_its_choice(mode):
 
 @pytest.mark.parametrize("rounds", range(K + 2))
 def test_rounds_are_never_exceeded(rounds):
-    made = learner("auto", rounds=rounds, lr=0.05)
+    made = learner(Auto(rounds=rounds), lr=0.05)
     made.meta_gradient(draw())
     assert made.in_use.cost(K).rounds <= rounds
     assert (made.in_use == Exact()) == (rounds >= K)
@@ -422,7 +423,7 @@ def test_memory_of_a_model_that_looks_at_values_cannot_be_foreseen():
 
 def test_the_log_says_why(caplog):
     with caplog.at_level(logging.INFO, logger="metagrad.choosing"):
-        learner("auto", rounds=0).meta_gradient(draw())
+        learner(Auto(rounds=0)).meta_gradient(draw())
     assert "FirstOrder() from now on: error" in caplog.text
     assert "the most accurate within the budget" in caplog.text
 
@@ -486,7 +487,7 @@ def test_a_tolerance_holds_on_fresh_tasks_at_no_more_products_than_exact(steps, 
         optimizer.step()
     errors: list[float] = []
     for _ in range(3):
-        chosen = MetaLearner(made.model, config.problem.loss(), config.rule, steps, "auto", tolerance=0.1)
+        chosen = MetaLearner(made.model, config.problem.loss(), config.rule, steps, "auto")
         chosen.meta_gradient(sample(25))
         assert chosen.in_use.cost(steps).products <= steps
         fresh = sample(40)

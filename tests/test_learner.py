@@ -267,7 +267,8 @@ def test_reptile_with_sgd_moves_the_start_towards_the_adapted_parameters():
     [
         ({"num_steps": 0}, ValueError, "num_steps must be at least 1, got 0"),
         ({"num_steps": 2.0}, TypeError, "num_steps must be an integer, got 2.0"),
-        ({"estimator": "binomial"}, TypeError, "estimator must be one such as"),
+        ({"estimator": Exact}, TypeError, "estimator must be one such as"),
+        ({"estimator": "binomal"}, ValueError, "unknown estimator .binomal.; did you mean Binomial"),
         ({"proximal": -1.0}, ValueError, "proximal .* must be greater than 0, got -1.0"),
         ({"model": nn.ReLU()}, ValueError, "the model ReLU has no trainable parameter"),
     ],

@@ -1,4 +1,4 @@
-"""What the README tells people to type is understood, and its table has the costs of the estimators."""
+"""What the README tells people to type is understood."""
 
 import re
 import shlex
@@ -6,18 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from metagrad import (
-    Binomial,
-    Exact,
-    FiniteDifference,
-    FirstOrder,
-    Hybrid,
-    Implicit,
-    Reptile,
-    Truncated,
-    cli,
-)
-from metagrad.estimators import ConjugateGradient
+from metagrad import cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,33 +55,3 @@ def test_every_command_is_understood(command, capsys, monkeypatch, tmp_path):
         assert "is not a directory; name one that holds runs" in capsys.readouterr().err
     else:
         assert status == (0 if command == "metagrad list" else cli.INTERRUPTED)
-
-
-ROWS = re.findall(r"^\| `(\w+)\([^|]*\| [^|]* \| ([^|]*) \| ([^|]*) \|", README, flags=re.MULTILINE)
-
-
-def formula(text, **values):
-    """The number that a cell such as "L(K−L+1)" stands for."""
-    python = re.sub(r"\(\d.*solves\)", "", text).replace("−", "-").replace("–", "0").replace("L(", "L*(")
-    return eval(python, values)
-
-
-@pytest.mark.parametrize(
-    ("name", "estimator", "values"),
-    [
-        ("Exact", Exact(), {"K": 5}),
-        ("FirstOrder", FirstOrder(), {}),
-        ("Truncated", Truncated(window=2), {"w": 2}),
-        ("Binomial", Binomial(order=2), {"K": 5, "L": 2}),
-        ("Hybrid", Hybrid(window=4, order=2), {"w": 4, "L": 2}),
-        ("Implicit", Implicit(ConjugateGradient(7)), {"n": 7}),
-        ("FiniteDifference", FiniteDifference(), {}),
-        ("Reptile", Reptile(), {}),
-    ],
-)
-def test_the_costs_of_the_table_are_those_of_the_estimators(name, estimator, values):
-    rows = [(products, rounds) for row, products, rounds in ROWS if row == name]
-    assert rows
-    for products, rounds in rows:
-        assert formula(products, **values) == estimator.cost(5).products
-        assert formula(rounds, **values) == estimator.cost(5).rounds

@@ -12,9 +12,9 @@ from metagrad.experiments import comparison_figure, figures, session, tables, tr
 from metagrad.experiments.compare import Effort, compare, record
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.downloading import download
-from metagrad.experiments.expression import ESTIMATORS, RULES, SOLVERS, parse, short
+from metagrad.experiments.expression import KINDS, parse, short
 from metagrad.experiments.options import CommandError, Parser, add_fields, pairs, with_components, with_fields
-from metagrad.experiments.presets import BARE, PRESETS, named
+from metagrad.experiments.presets import PRESETS, named
 from metagrad.experiments.typed import as_typed
 from metagrad.training.evaluation import paired
 from metagrad.training.json_files import write_json
@@ -35,7 +35,7 @@ def run_train(arguments: list[str]) -> int:
     parser.add_argument("--data", metavar="DIR", help="data directory, short for --problem.data")
     parser.add_argument("--download", action="store_true", help="fetch files that the data directory lacks")
     options = parser.parse(arguments)
-    config = with_fields(config, options, BARE)
+    config = with_fields(config, options)
     if options.data is not None:
         config = session.with_data(config, options.data)
     path = terminal.given_path(options.out) or terminal.free_path(preset)
@@ -158,7 +158,7 @@ def run_compare(arguments: list[str]) -> int:
         "--anchor", metavar="STRENGTH", type=float, default=2.0, help="proximal term of those that need one [2.0]"
     )
     options = parser.parse(arguments)
-    config = with_fields(config, options, BARE)
+    config = with_fields(config, options)
     if options.data is not None:
         config = session.with_data(config, options.data)
     effort = Effort(tasks=options.tasks, repeats=options.repeats, proximal=options.anchor)
@@ -187,14 +187,11 @@ def run_list(arguments: list[str]) -> int:
     for name, preset in PRESETS.items():
         presets.add_row(name, _first_line(preset), short(preset().estimator))
     console.print(presets)
-    for title, option, classes in (
-        ("Estimators", "--estimator", ESTIMATORS),
-        ("Update rules", "--rule", RULES),
-        ("Solvers of Implicit", "--estimator.solver", SOLVERS),
-    ):
-        table = Table("as typed without arguments", "what it is", title=f"{title}: {option}", title_justify="left")
-        for cls in classes:
-            table.add_row(short(parse(cls.__name__, classes, BARE)), _first_line(cls))
+    titles = ("Estimators: --estimator", "Update rules: --rule", "Solvers of Implicit: --estimator.solver")
+    for title, kind in zip(titles, KINDS, strict=True):
+        table = Table("as typed without arguments", "what it is", title=title, title_justify="left")
+        for cls in kind.classes():
+            table.add_row(short(parse(cls.__name__, kind)), _first_line(cls))
         console.print(table)
     studies = Table(
         "study", "what it measures", "source", title="Studies: metagrad reproduce STUDY", title_justify="left"
@@ -218,7 +215,7 @@ def _configured(
     config = PRESETS[known]()
     if meta_steps is not None:
         config = replace(config, meta_steps=meta_steps)
-    config = with_components(config, values, BARE)
+    config = with_components(config, values)
     add_fields(parser, config)
     return parser, config
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -51,11 +51,8 @@ class MetaLearner(nn.Module):
         loss: (predictions, targets) → 0-d tensor, for support and query alike.
         rule: `SGD(lr=…)`, `Momentum(…)` or `LearnedRates(…)`.
         num_steps: K, inner steps in meta-training, at least 1.
-        estimator: how the meta-gradient goes back through them, such as `Binomial(order=2)`; `Auto(tolerance=0.1)`, or
-            "auto" with `tolerance`, `rounds` or `memory` (0.1 without), has it chosen by measured errors.
-        tolerance: of "auto", target relative error of one task's meta-gradient: see `metagrad.Auto`.
-        rounds: of "auto", most products that wait for one another.
-        memory: of "auto", most bytes held at once.
+        estimator: how the meta-gradient goes back through them: `Exact()`, which is MAML, `Binomial(order=2)`, or a
+            name, such as "maml" or "fomaml"; `Auto(tolerance=0.1)`, which is "auto", chooses by measured errors.
         adapts: what adapts within a task: names, prefixes at a dot or a predicate on dotted names; None for all.
         proximal: λ of an anchor (λ/2)·‖φ − start‖² in the inner loss; None for none.
         metrics: name → (predictions, targets) → 0-d tensor, measured on the query set.
@@ -83,11 +80,8 @@ class MetaLearner(nn.Module):
         loss: Loss,
         rule: UpdateRule,
         num_steps: int,
-        estimator: Estimator | Auto | Literal["auto"],
+        estimator: Estimator | Auto | str,
         *,
-        tolerance: float | None = None,
-        rounds: int | None = None,
-        memory: float | None = None,
         adapts: str | Sequence[str] | Callable[[str], bool] | None = None,
         proximal: float | None = None,
         metrics: Mapping[str, Loss] | None = None,
@@ -101,8 +95,7 @@ class MetaLearner(nn.Module):
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
-        budget = {"tolerance": tolerance, "rounds": rounds, "memory": memory}
-        policy = wanted(estimator, {name: value for name, value in budget.items() if value is not None})
+        policy = wanted(estimator)
         if task_chunk is not None:
             checks.integer("task_chunk", task_chunk, least=1)
         if proximal is not None:

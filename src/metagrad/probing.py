@@ -51,7 +51,7 @@ class TaskProbe:
 
     def measure(self, estimator: Estimator) -> Probe:
         """The error of `estimator` on this task, by the same trajectory and outer gradient."""
-        if isinstance(estimator, Exact):
+        if estimator == Exact():
             return Probe(0.0, None)
         gap, own = self.gap(estimator)
         return Probe((gap / self._size).item(), None if own is None else own.item())

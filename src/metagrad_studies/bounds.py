@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from metagrad.estimators import Binomial, FirstOrder, Truncated
 from metagrad.estimators.base import Pullback
 from metagrad.estimators.theorems import theorem_3_6, theorem_3_8, theorem_3_10
+from metagrad_studies.palette import COLORS
 from metagrad_studies.study import Asked, Bench, Cell, Finding, Listing, Record, Study, only_corrected
 
 _TITLES = {
@@ -17,7 +18,7 @@ _TITLES = {
     "3.8": "theorem 3.8: convex",
     "3.10": "theorem 3.10: strongly convex at the last step",
 }
-_COLORS = {"FirstOrder": "0.45", "Truncated": "#d1822f", "Binomial": "#2b6ca3"}
+_FAMILIES = ("FirstOrder", "Truncated", "Binomial")
 _AGREEMENT = 1e-12
 
 
@@ -73,9 +74,9 @@ class Bounds(Study[BoundsSettings]):
         for axes, (name, title) in zip(
             figure.subplots(1, len(_TITLES), squeeze=False)[0], _TITLES.items(), strict=True
         ):
-            for family, color in _COLORS.items():
+            for family in _FAMILIES:
                 line = [(r["order"], r["bound"]) for r in records if r["theorem"] == name and r["estimator"] == family]
-                axes.plot(*zip(*line, strict=True), color=color, marker="o", markersize=4, label=family)
+                axes.plot(*zip(*line, strict=True), color=COLORS[family], marker="o", markersize=4, label=family)
             axes.set_title(title, fontsize=10)
             axes.set_xlabel("order or window L")
             axes.set_ylabel("bound on the error, relative to ‖g‖")

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from metagrad import SGD, Auto, Binomial, choosing
+from metagrad.estimators.families import members
 from metagrad.experiments import comparison_figure, figures, tables
-from metagrad.experiments.candidates import candidates
 from metagrad.experiments.compare import Effort, compare, record
 from metagrad.experiments.expression import short
 from metagrad.experiments.presets import sinusoid
@@ -36,7 +36,7 @@ def test_comparison_of_all_estimators(tmp_path):
     config, effort = small(rule=SGD(lr=0.003)), Effort(tasks=5, repeats=2, proximal=2.0)
     rows = compare(config, effort, Silent(), lambda _text: None)
     by_name = {row.estimator: row for row in rows}
-    assert len(by_name) == len(rows) == len(candidates(3))
+    assert len(by_name) == len(rows) == len(members(3))
     assert by_name["Exact()"].error == (0.0, 0.0, 0.0)
     assert by_name["Exact()"].products == by_name["Exact()"].rounds == 3
     errors = [by_name[f"Binomial(order={order})"].error[1] for order in (1, 2)]

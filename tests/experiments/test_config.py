@@ -11,7 +11,7 @@ from metagrad import Binomial, Exact, FirstOrder, Implicit, LearnedRates, Moment
 from metagrad.experiments.config import Experiment, build
 from metagrad.experiments.fields import describe, read, replaced, walk
 from metagrad.experiments.image_problem import ImageClassification
-from metagrad.experiments.presets import BARE, PRESETS, named, sinusoid
+from metagrad.experiments.presets import PRESETS, named, sinusoid
 from metagrad.experiments.problems import OmniglotClassification
 
 
@@ -73,7 +73,7 @@ def test_a_field_is_set_from_text(path, text, value):
     config = sinusoid()
     if path.startswith("estimator.early"):
         config = replace(config, estimator=Split(1, Exact(), Binomial(order=2)))
-    config = replaced(config, path, text, BARE)
+    config = replaced(config, path, text)
     found = {field.path: field.value for field in walk(config)}[path]
     assert found == value
     assert type(found) is type(value)
@@ -99,7 +99,7 @@ def test_a_field_is_set_from_text(path, text, value):
 )
 def test_an_impossible_value_is_refused_with_the_name_of_its_field(path, text, sentence):
     with pytest.raises(ValueError, match=sentence) as caught:
-        replaced(sinusoid(), path, text, BARE)
+        replaced(sinusoid(), path, text)
     assert str(caught.value).startswith(f"--{path}: ")
 
 
@@ -108,8 +108,8 @@ def test_parts_of_parts_have_names():
     paths = [field.path for field in walk(config)]
     assert "estimator.solver.iterations" in paths
     assert "rule.nesterov" in paths
-    assert replaced(config, "rule.nesterov", "true", BARE).rule == Momentum(nesterov=True)
-    assert replaced(config, "estimator.solver.iterations", "9", BARE).estimator.solver.iterations == 9
+    assert replaced(config, "rule.nesterov", "true").rule == Momentum(nesterov=True)
+    assert replaced(config, "estimator.solver.iterations", "9").estimator.solver.iterations == 9
 
 
 def test_every_field_of_a_preset_is_described():

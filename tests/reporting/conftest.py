@@ -23,7 +23,7 @@ def row(estimator, error, **values):
         **{"family": estimator.partition("(")[0], "size": None, "proximal": None, "cosine": 0.9876, "products": 5},
         **{"rounds": 2, "solves": 0, "seconds": 0.0123, "peak_bytes": 3 * 2**20, **values},
     }
-    return Row(estimator=estimator, error=error, **given)
+    return Row(estimator=estimator, error=error, **{"estimates": "meta-gradient", **given})
 
 
 @pytest.fixture(scope="session")

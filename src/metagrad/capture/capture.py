@@ -15,8 +15,6 @@ from metagrad.capture.formulas import CaptureError
 from metagrad.capture.graphs import Announce, Graphs
 from metagrad.capture.trace import Compiler, inductor_compiler, inductor_cpp_compiler
 from metagrad.estimators.base import Estimator
-from metagrad.estimators.exact import Exact
-from metagrad.estimators.split import Truncated
 from metagrad.inner.curvature import reverse_over_reverse
 from metagrad.inner.loop import InnerLoop
 from metagrad.inner.trajectory import Stored
@@ -149,9 +147,7 @@ def _reusing(loop: InnerLoop, estimator: Estimator) -> InnerLoop:
 
     The expansion, which asks for several products of a link, is slower so.
     """
-    needed = loop.num_steps if isinstance(estimator, Exact) else 0
-    if isinstance(estimator, Truncated):
-        needed = min(estimator.window, loop.num_steps)
+    needed = estimator.single_products(loop.num_steps)
     free = loop.reuse == 0 and isinstance(loop.trajectory, Stored) and loop.curvature is reverse_over_reverse
     return replace(loop, reuse=needed) if free else loop
 

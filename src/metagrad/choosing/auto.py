@@ -3,12 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from metagrad import checks
-from metagrad.estimators import Binomial, Estimator, Exact, FirstOrder, Grouped, Parallel, Truncated
+from metagrad.estimators import Estimator, Exact, families
 
 DEFAULT_TOLERANCE = 0.1
 """Of "auto" where nothing else is said."""
@@ -31,10 +30,10 @@ class Auto:
         the cheapest with  upper quartile over tasks of ‖estimate − exact‖ / ‖exact‖ ≤ tolerance, else the most accurate
 
     Cheap means few rounds, then few products. Candidates are `FirstOrder`, `Truncated(w)`, `Binomial(L)` plain, with
-    scale "paper" and with center "auto", `Grouped(n)`, `Parallel(L)` and `Exact`. Without a budget of rounds or memory
-    none may take more products than `Exact`, so that where no other meets the tolerance it is `Exact`. A budget is
-    never exceeded: within it the cheapest that meets the tolerance, or the most accurate, is taken, whatever its
-    products.
+    scale "paper" and with center "auto", `Grouped(n)`, `Parallel(L)`, `Exact`, and those that users registered.
+    Without a budget of rounds or memory none may take more products than `Exact`, so that where no other meets the
+    tolerance it is `Exact`. A budget is never exceeded: within it the cheapest that meets the tolerance, or the most
+    accurate, is taken, whatever its products.
 
     Each decision measures on the first `probes` tasks of the meta-batch, as written, one task and one product at a
     time; an estimator that is `HOPELESS` on the first is dropped there, and those dearer than one that will do are not
@@ -95,28 +94,24 @@ class Auto:
         return self.memory is not None or cost.products <= num_steps
 
 
-def wanted(estimator: object, budget: Mapping[str, Any]) -> Estimator | Auto:
-    """What is to be used: an estimator or an `Auto` as it is, and for "auto" the `Auto` of `budget`.
+def wanted(estimator: object) -> Estimator | Auto:
+    """What is to be used: an estimator or an `Auto` as it is, or what a name stands for.
 
-    Args:
-        estimator: as the user named it.
-        budget: arguments of `Auto` by name; without any, "auto" has `DEFAULT_TOLERANCE`.
+        >>> wanted("auto"), wanted("maml")
+        (Auto(tolerance=0.1, rounds=None, memory=None, every=250, probes=8), Exact())
 
     Raises:
-        TypeError: not an estimator; or as `Auto`.
-        ValueError: a budget for anything but "auto"; or as `Auto`.
+        TypeError: not an estimator.
+        ValueError: an unknown name.
     """
     if estimator == "auto":
-        return Auto(**budget or {"tolerance": DEFAULT_TOLERANCE})
+        return Auto(tolerance=DEFAULT_TOLERANCE)
+    if isinstance(estimator, str):
+        return families.named(estimator)
     if not isinstance(estimator, Estimator | Auto):
         raise TypeError(
-            f"estimator must be one such as Exact() or Binomial(order=2), Auto(tolerance=0.1), or 'auto', got "
-            f"{estimator!r}"
-        )
-    if budget:
-        raise ValueError(
-            f"{', '.join(budget)} can only be given with estimator='auto', got {estimator!r}; write "
-            f"Auto({', '.join(f'{name}={value!r}' for name, value in budget.items())}) in its place"
+            "estimator must be one such as Exact() or Binomial(order=2), Auto(tolerance=0.1), or a name such as 'maml' "
+            f"or 'auto', got {estimator!r}"
         )
     return estimator
 
@@ -141,24 +136,6 @@ class Decision:
     doubtful: tuple[Estimator, ...] = ()
 
 
-def candidates(num_steps: int) -> list[Estimator]:
-    """Every estimator that `Auto` considers for K = `num_steps`, cheapest first: by rounds, then products."""
-    between = range(1, num_steps)
-    listed: list[Estimator] = [
-        FirstOrder(),
-        *(Binomial(order=order, center="auto") for order in between),
-        *(Binomial(order=order) for order in between),
-        *(Binomial(order=order, scale="paper") for order in between),
-        *(Grouped(groups=groups) for groups in between[1:]),  # one of either is Binomial(1, center="auto")
-        *(Parallel(rounds=rounds) for rounds in between[1:]),
-        *(Truncated(window=window) for window in between),
-        Exact(),
-    ]
-    costs = [estimator.cost(num_steps) for estimator in listed]
-    order = sorted(range(len(listed)), key=lambda i: (costs[i].rounds, costs[i].products))
-    return [listed[i] for i in order]
-
-
 Measure = Callable[[Estimator, float], float]
 """Upper quartile of an estimator's error; it may stop, and return what it has, where that is above a limit."""
 
@@ -176,7 +153,7 @@ def decide(auto: Auto, affordable: Sequence[Estimator], measure: Measure, before
     doubtful: list[Estimator] = []
     target = auto.target
     for estimator in affordable:
-        if isinstance(estimator, Exact) or (target == 0.0 and Exact() in affordable):
+        if estimator == Exact() or (target == 0.0 and Exact() in affordable):
             continue
         error = measure(estimator, HOPELESS * target if target > 0 else math.inf)
         errors[estimator] = math.inf if math.isnan(error) else error

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import math
+import zlib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metagrad.choosing.auto import LOOKS, Auto, Decision, candidates, decide, settle, upper_quartile
+from metagrad.choosing.auto import LOOKS, Auto, Decision, decide, settle, upper_quartile
 from metagrad.choosing.foresight import foreseen_bytes
 from metagrad.estimators import Estimator, Exact
+from metagrad.estimators.families import candidates, shipped
 from metagrad.inner.loop import InnerLoop
 from metagrad.probing import TaskProbe, first_tasks
 from metagrad.tasks.prepared import Prepared
@@ -59,11 +61,12 @@ class Chooser(nn.Module):
         super().__init__()
         self.auto = auto
         self.candidates = candidates(num_steps)
+        self._numbers = _numbers(self.candidates)
         self.decision: Decision | None = None
         self._allowed = [estimator for estimator in self.candidates if auto.allows(estimator, num_steps)]
         self._taken = 0
         self._decided_at = 0
-        self._chosen: int | None = None
+        self._chosen: Estimator | None = None
         self._due = True
         self._doubts = Doubts()
         self._needs: dict[Hashable, dict[Estimator, int]] = {}  # found once for each kind of meta-batch
@@ -71,7 +74,7 @@ class Chooser(nn.Module):
     @property
     def in_use(self) -> Estimator | None:
         """The estimator chosen last; None before the first decision."""
-        return None if self._chosen is None else self.candidates[self._chosen]
+        return self._chosen
 
     def propose(self, loop: InnerLoop, meta: Tree, tasks: Prepared, task_chunk: int | None) -> Proposal:
         """The estimator for a meta-gradient of these tasks: that in use, or a new decision where one is due.
@@ -106,7 +109,7 @@ class Chooser(nn.Module):
         self.decision = proposal.decision
         if proposal.decision is not None:
             logging.getLogger("metagrad.choosing").info(proposal.decision.why)
-        self._chosen = self.candidates.index(proposal.estimator)
+        self._chosen = proposal.estimator
         self._decided_at = proposal.decided_at
         self._doubts = proposal.doubts
         self._taken += 1
@@ -121,9 +124,9 @@ class Chooser(nn.Module):
         Where some are in doubt there follow the looks so far and the number n of their tasks, then for each in doubt
         the candidate and n errors.
         """
-        chosen = -1 if self._chosen is None else self._chosen
+        chosen = -1 if self._chosen is None else self._numbers[self._chosen]
         numbers = [self._taken, self._decided_at, chosen, int(self._due)]
-        rows = [[self.candidates.index(estimator), *each] for estimator, each in self._doubts.errors.items()]
+        rows = [[self._numbers[estimator], *each] for estimator, each in self._doubts.errors.items()]
         looked = [self._doubts.looks, len(rows[0]) - 1] if rows else []
         return torch.tensor([*numbers, *looked, *itertools.chain.from_iterable(rows)], dtype=torch.float64)
 
@@ -131,29 +134,32 @@ class Chooser(nn.Module):
         """Continue where `state` was taken.
 
         Raises:
-            ValueError: a state of other candidates: another K, or another version; or none at all.
+            ValueError: a state of other candidates: another K, another version, or an estimator that is not
+                registered; or none at all.
         """
         plain = isinstance(state, Tensor) and state.dim() == 1 and state.dtype == torch.float64
         numbers: list[float] = state.tolist() if plain else []
         head, looked, rest = numbers[:4], numbers[4:6] or [0.0, 0.0], numbers[6:]
         width = int(looked[1]) + 1 if len(looked) == 2 and looked[1].is_integer() and looked[1] >= 0 else 0
         rows = [rest[at : at + width] for at in range(0, len(rest), width)] if width else []
+        by_number = {number: estimator for estimator, number in self._numbers.items()}
         whole, named = [*head[:2], *head[3:], *looked[:1]], [*head[2:3], *(row[0] for row in rows)]
         if (
             not width
             or len(head) < 4
             or any(len(row) < width for row in rows)
             or not all(number.is_integer() and number >= 0 for number in whole)
-            or not all(index.is_integer() and -1 <= index < len(self.candidates) for index in named)
+            or not {-1, *by_number}.issuperset(named)
         ):
             raise ValueError(
                 f"the state {numbers[:8] if plain else type(state).__name__} of estimator='auto' does not fit its "
-                f"{len(self.candidates)} candidates; it was saved with another num_steps or another version of metagrad"
+                f"{len(self.candidates)} candidates; it was saved with another num_steps, another version of metagrad, "
+                "or an estimator of your own that is not registered now"
             )
         taken, decided_at, chosen, due = (int(number) for number in head)
         self._taken, self._decided_at = taken, decided_at
-        self._chosen, self._due = None if chosen < 0 else chosen, bool(due)
-        self._doubts = Doubts({self.candidates[int(row[0])]: tuple(row[1:]) for row in rows}, int(looked[0]))
+        self._chosen, self._due = by_number.get(chosen), bool(due)
+        self._doubts = Doubts({by_number[int(row[0])]: tuple(row[1:]) for row in rows}, int(looked[0]))
         self.decision = None
 
     def _affordable(self, loop: InnerLoop, meta: Tree, tasks: Prepared, task_chunk: int | None) -> list[Estimator]:
@@ -191,6 +197,13 @@ class Chooser(nn.Module):
         if estimator not in needs:
             needs[estimator] = foreseen_bytes(loop, estimator, meta, tasks, task_chunk, self.auto.probes)
         return needs[estimator]
+
+
+def _numbers(listed: list[Estimator]) -> dict[Estimator, int]:
+    """What a saved state calls each: those of this package by place, a user's by its name, whatever is registered."""
+    own = [estimator for estimator in listed if type(estimator) not in shipped()]
+    numbers = {estimator: place for place, estimator in enumerate(each for each in listed if each not in own)}
+    return numbers | {estimator: 2**32 + zlib.crc32(repr(estimator).encode()) for estimator in own}
 
 
 class _Measured:

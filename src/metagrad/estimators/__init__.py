@@ -5,6 +5,8 @@ from metagrad.estimators.binomial import Binomial
 from metagrad.estimators.bounds import error_bound
 from metagrad.estimators.curvature_range import CurvatureRange
 from metagrad.estimators.exact import Exact, FirstOrder
+from metagrad.estimators.families import register
+from metagrad.estimators.family import Family
 from metagrad.estimators.finite_difference import FiniteDifference
 from metagrad.estimators.grouped import Grouped
 from metagrad.estimators.implicit import ConjugateGradient, Implicit, Neumann
@@ -25,6 +27,7 @@ __all__ = [
     "Estimate",
     "Estimator",
     "Exact",
+    "Family",
     "FiniteDifference",
     "FirstOrder",
     "Grouped",
@@ -38,6 +41,7 @@ __all__ = [
     "Truncated",
     "UnanchoredImplicit",
     "error_bound",
+    "register",
     "theorem_3_6",
     "theorem_3_8",
     "theorem_3_10",

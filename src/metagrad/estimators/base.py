@@ -16,6 +16,7 @@ from typing import ClassVar, NamedTuple, Protocol
 from torch import Tensor
 
 from metagrad import tree
+from metagrad.estimators.family import Family
 from metagrad.tree import Tree
 
 
@@ -123,6 +124,9 @@ class Episode(Protocol):
 class Estimator(ABC):
     """A way to estimate the meta-gradient of one task."""
 
+    families: ClassVar[tuple[Family, ...]] = ()
+    """What is said of the class wherever estimators are listed, drawn or chosen; see `metagrad.estimators.families`."""
+
     walks: ClassVar[bool] = True
     """Whether `estimate` asks for links of the chain. Where it does not, the loop keeps nothing of its path, whatever
     its trajectory; links could still be had, each computed anew from the start."""
@@ -130,6 +134,10 @@ class Estimator(ABC):
     @abstractmethod
     def estimate(self, episode: Episode) -> Estimate:
         """The meta-gradient of one task, all meta-parameters together."""
+
+    def single_products(self, num_steps: int) -> int:
+        """How many of the last links are asked for one product each, on its own: their graphs are worth keeping."""
+        return 0
 
     @abstractmethod
     def cost(self, num_steps: int) -> Cost:

@@ -1,10 +1,11 @@
 """The binomial expansion of the product of inner-step Jacobians, cut at a number of curvature factors."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from metagrad import checks, tree
 from metagrad.estimators.base import Adjoint, Chain, Cost, Pullback, Pulled
+from metagrad.estimators.family import Family
 from metagrad.estimators.learned_center import pull_about_learned_center
 from metagrad.estimators.remainder import Round, relative_remainder
 from metagrad.tree import Tree
@@ -138,3 +139,69 @@ def _blend(this_order: Tree, order_below: Tree, center: float) -> Tree:
     if center == 0.0:
         return this_order
     return tree.add(tree.scale(this_order, 1.0 - center), tree.scale(order_below, center))
+
+
+_COST: dict[str, Any] = {"products": "L(K−L+1)", "rounds": "L", "size": "order"}
+_PLAIN: dict[str, Any] = {"scale": 1.0, "center": 0.0}
+
+Binomial.families = (
+    Family(
+        name='Binomial, center="auto"',
+        usual=Binomial(order=2, center="auto"),
+        call='Binomial(order=L, center="auto")',
+        aliases=("binomial-auto",),
+        keeps="the terms of `Binomial`, expanded about a learned model of each link's curvature",
+        take="rounds cost more than products, and steps are large",
+        wrong="inaccurate when the Hessian has more than about L large eigenvalues; `diagnostics` has an estimate",
+        color="#882255",
+        marker="*",
+        fixed={"center": "auto"},
+        members=lambda num_steps: [Binomial(order, center="auto") for order in range(1, num_steps)],
+        remedy="a higher order, Parallel(rounds=3)",
+        **_COST,
+    ),
+    Family(
+        name="Binomial",
+        usual=Binomial(order=2),
+        call="Binomial(order=L)",
+        aliases=("BinomMAML",),
+        keeps="all terms with at most L curvature factors",
+        take="rounds cost more than products, and K·α·λmax stays below 2",
+        wrong="error about (K·α‖H‖)^(L+1)/(L+1)!: tiny for small steps, overshoots once K·α·λmax passes 2 or 3",
+        color="#0072B2",
+        marker="o",
+        fixed=_PLAIN,
+        members=lambda num_steps: [Binomial(order) for order in range(1, num_steps)],
+        remedy="a higher order, scale='paper', center='auto'",
+        **_COST,
+    ),
+    Family(
+        name='Binomial, scale="paper"',
+        usual=Binomial(order=2, scale="paper"),
+        call='Binomial(order=L, scale="paper")',
+        aliases=("binomial-paper",),
+        keeps="the terms of `Binomial`, curvature damped by L/K",
+        take="you repeat the binomial paper's runs on real data",
+        wrong="safe at large steps, as inaccurate as truncation at small ones",
+        color="#56B4E9",
+        marker="^",
+        fixed=_PLAIN | {"scale": "paper"},
+        members=lambda num_steps: [Binomial(order, scale="paper") for order in range(1, num_steps)],
+        remedy="a higher order, center='auto'",
+        **_COST,
+    ),
+    Family(
+        name="Binomial, other scale or center",
+        usual=Binomial(order=2, center=0.5),
+        call="Binomial(order=L, center=s)",
+        keeps="the terms of `Binomial`, expanded about αλ = s",
+        take="you know the eigenvalues of αH",
+        wrong="error smallest where s is near the middle of the eigenvalues of αH",
+        color="#0F5C6B",
+        marker="8",
+        members=lambda _: [],
+        auto=False,
+        remedy="a higher order, center='auto'",
+        **_COST,
+    ),
+)

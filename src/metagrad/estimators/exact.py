@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from metagrad import tree
 from metagrad.estimators.base import Adjoint, Chain, Cost, Pullback
+from metagrad.estimators.family import Family
 from metagrad.tree import Tree
 
 
@@ -28,6 +29,10 @@ class Exact(Pullback):
             cotangent = tree.add(pulled.state, curved)
             meta = tree.add(meta, tree.add(pulled.meta, mixed))
         return Adjoint(cotangent, meta)
+
+    def single_products(self, num_steps: int) -> int:
+        """All."""
+        return num_steps
 
     def cost(self, num_steps: int) -> Cost:
         """K products, one after another."""
@@ -59,3 +64,34 @@ class FirstOrder(Pullback):
     def cost(self, num_steps: int) -> Cost:
         """Nothing beyond the inner loop."""
         return Cost(products=0, rounds=0)
+
+
+Exact.families = (
+    Family(
+        name="Exact",
+        usual=Exact(),
+        aliases=("MAML",),
+        keeps="every curvature factor: MAML, one recomputed graph at a time",
+        products="K",
+        rounds="K",
+        take="nothing forces you to less: it is MAML with memory that does not grow with K",
+        wrong="never",
+        color="#444444",
+        marker="H",
+    ),
+)
+
+FirstOrder.families = (
+    Family(
+        name="FirstOrder",
+        usual=FirstOrder(),
+        aliases=("FOMAML",),
+        keeps="no curvature: FOMAML",
+        products="0",
+        rounds="0",
+        take="`Exact()` is too slow and inner steps are small",
+        wrong="error about K·α‖H‖",
+        color="#000000",
+        marker="s",
+    ),
+)

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from metagrad import checks, tree
 from metagrad.estimators.base import Cost, Episode, Estimate, Estimator
+from metagrad.estimators.family import Family
 from metagrad.tree import Tree
 
 # Points (in units of the nudge) and weights of each scheme; the error is of the order of the nudge to the 1, 2 and 4.
@@ -66,3 +67,23 @@ class FiniteDifference(Estimator):
     def cost(self, num_steps: int) -> Cost:
         """One inner loop for each point other than 0, which the episode has run already."""
         return Cost(products=0, rounds=0, solves=sum(point != 0 for point in STENCILS[self.sides]))
+
+
+FiniteDifference.families = (
+    Family(
+        name="FiniteDifference",
+        usual=FiniteDifference(),
+        call="FiniteDifference(nudge=ν)",
+        aliases=("FO-B-MAML",),
+        keeps="the gradient at the solution, by solving nudged problems: FO-B-MAML",
+        products="0",
+        rounds="0",
+        solves="1, 2 or 4",
+        take="as for `Implicit()`, and second derivatives are out of reach",
+        wrong="inner problem unsolved, nudge too large or too small",
+        color="#E69F00",
+        marker="X",
+        estimates="solution",
+        needs=("proximal",),
+    ),
+)

@@ -8,6 +8,7 @@ import torch
 from metagrad import checks, tree
 from metagrad.estimators.base import Adjoint, Chain, Cost, Pullback
 from metagrad.estimators.binomial import Binomial
+from metagrad.estimators.family import Family
 from metagrad.tree import Tree
 
 
@@ -65,3 +66,23 @@ class Grouped(Pullback):
             low = high - (steps + group) // groups
             yield low, high
             high = low
+
+
+Grouped.families = (
+    Family(
+        name="Grouped",
+        usual=Grouped(groups=3),
+        call="Grouped(groups=n)",
+        keeps="the steps in n groups, one round each, about a learned center",
+        products="K",
+        rounds="n",
+        take="you want fewer rounds at the products of `Exact()`",
+        wrong="where groups are long and steps large",
+        color="#999933",
+        marker="h",
+        size="groups",
+        # One group is Binomial(1, center="auto").
+        members=lambda num_steps: [Grouped(groups) for groups in range(2, num_steps)],
+        remedy="more groups, Parallel(rounds=3)",
+    ),
+)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from metagrad import checks, tree
 from metagrad.estimators.base import Chain, Cost, Episode, Estimate, Estimator
+from metagrad.estimators.family import Family
 from metagrad.tree import Tree
 
 
@@ -168,3 +169,22 @@ def _relative(difference: Tree, reference: Tree) -> Tensor:
 def _quotient(part: Tensor, whole: Tensor) -> Tensor:
     """The part over the whole, and 0 where the whole is 0."""
     return torch.where(whole > 0, part / torch.where(whole > 0, whole, 1.0), 0.0)
+
+
+Implicit.families = (
+    Family(
+        name="Implicit",
+        usual=Implicit(),
+        call="Implicit(solver=…)",
+        aliases=("iMAML",),
+        keeps="the gradient at the *solution* of the inner problem: iMAML, by a solver of n iterations",
+        products="n + 1",
+        rounds="n + 1",
+        take="the inner loop is long, proximal, and ends near its solution",
+        wrong="inner problem unsolved, or solver stopped early (the residual is reported)",
+        color="#CC79A7",
+        marker="P",
+        estimates="solution",
+        needs=("proximal",),
+    ),
+)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from metagrad import checks
 from metagrad.estimators.base import Adjoint, Chain, Cost, Pullback
+from metagrad.estimators.family import Family
 from metagrad.estimators.learned_center import pull_about_learned_center
 from metagrad.tree import Tree
 
@@ -52,3 +53,23 @@ class Parallel(Pullback):
         """K + (K − 1) + … products, L summands, in L rounds."""
         rounds = min(self.rounds, num_steps)
         return Cost(products=sum(num_steps - r for r in range(rounds)), rounds=rounds)
+
+
+Parallel.families = (
+    Family(
+        name="Parallel",
+        usual=Parallel(rounds=3),
+        call="Parallel(rounds=L)",
+        keeps="every step asked in every round, at the best present estimate of what reaches it",
+        products="L(2K−L+1)/2",
+        rounds="L",
+        take="products of a round run side by side, and the loop has ten steps or more",
+        wrong="inaccurate when the Hessian has more than about L large eigenvalues, as with Conv4 early in training",
+        color="#AA4499",
+        marker="p",
+        size="rounds",
+        # One round is Binomial(1, center="auto").
+        members=lambda num_steps: [Parallel(rounds) for rounds in range(2, num_steps)],
+        remedy="more rounds",
+    ),
+)

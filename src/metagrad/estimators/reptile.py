@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from metagrad.estimators.base import Cost, Episode, Estimate, Estimator
+from metagrad.estimators.family import Family
 
 
 @dataclass(frozen=True)
@@ -26,3 +27,19 @@ class Reptile(Estimator):
     def cost(self, num_steps: int) -> Cost:
         """Nothing beyond the inner loop."""
         return Cost(products=0, rounds=0)
+
+
+Reptile.families = (
+    Family(
+        name="Reptile",
+        usual=Reptile(),
+        keeps="start minus end",
+        products="0",
+        rounds="0",
+        take="you compare with Reptile",
+        wrong="always: it is no gradient of the query loss",
+        color="#8A6D3B",
+        marker="<",
+        estimates="direction",
+    ),
+)

@@ -9,6 +9,7 @@ from metagrad import checks, tree
 from metagrad.estimators.base import Adjoint, Chain, Cost, Pullback
 from metagrad.estimators.binomial import Binomial
 from metagrad.estimators.exact import Exact, FirstOrder
+from metagrad.estimators.family import Family
 from metagrad.tree import Tree
 
 ERROR = "error_estimate"
@@ -109,6 +110,10 @@ class Truncated(Pullback):
         """Split into Exact and FirstOrder."""
         return Split(self.window, Exact(), FirstOrder()).pull(chain, cotangent)
 
+    def single_products(self, num_steps: int) -> int:
+        """Those of the window."""
+        return min(self.window, num_steps)
+
     def cost(self, num_steps: int) -> Cost:
         """One product for each step of the window."""
         return Split(self.window, Exact(), FirstOrder()).cost(num_steps)
@@ -139,3 +144,60 @@ class Hybrid(Pullback):
     def cost(self, num_steps: int) -> Cost:
         """That of Binomial on the window."""
         return Split(self.window, Binomial(self.order), FirstOrder()).cost(num_steps)
+
+
+Split.families = (
+    Family(
+        name="Split",
+        usual=Split(window=2),
+        call="Split(window=w, late=…, early=…)",
+        keeps="one estimator late, another early",
+        products="sum of both",
+        rounds="sum of both",
+        take="late steps need another estimator than early ones",
+        wrong="where either part is",
+        color="#44AA99",
+        marker="d",
+        size="window",
+        members=lambda _: [],
+        auto=False,
+        remedy="a larger window, a higher order, center='auto'",
+    ),
+)
+
+Truncated.families = (
+    Family(
+        name="Truncated",
+        usual=Truncated(window=2),
+        call="Truncated(window=w)",
+        aliases=("TruncMAML",),
+        keeps="curvature of the last w steps",
+        products="w",
+        rounds="w",
+        take="early inner steps hardly matter",
+        wrong="error about (K−w)·α‖H‖: large until w is near K",
+        color="#D55E00",
+        marker="v",
+        size="window",
+        members=lambda num_steps: [Truncated(window) for window in range(1, num_steps)],
+    ),
+)
+
+Hybrid.families = (
+    Family(
+        name="Hybrid",
+        usual=Hybrid(window=4, order=2),
+        call="Hybrid(window=w, order=L)",
+        keeps="binomial on the last w steps, first-order before",
+        products="L(w−L+1)",
+        rounds="L",
+        take="you repeat the binomial paper's hybrid",
+        wrong="truncation's error and the expansion's",
+        color="#009E73",
+        marker="D",
+        size="order",
+        members=lambda num_steps: [Hybrid(num_steps - 1, order) for order in range(1, num_steps - 1)],
+        auto=False,
+        remedy="a larger window, a higher order, Binomial(order=2, center='auto')",
+    ),
+)

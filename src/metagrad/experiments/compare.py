@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from metagrad import checks, tree
-from metagrad.estimators import Estimator, Exact, FiniteDifference, Implicit
-from metagrad.experiments.candidates import candidates, size
+from metagrad.estimators import Estimator, Exact, families
 from metagrad.experiments.config import Experiment, build_learner
 from metagrad.experiments.expression import short
 from metagrad.experiments.session import start
@@ -53,6 +52,7 @@ class Row:
     Attributes:
         estimator: its constructor expression.
         family: its class.
+        estimates: what it estimates, as `metagrad.estimators.Family` has it.
         size: its order, rounds, groups or window; None where it has none of these.
         proximal: λ of the inner problem that it and its reference solve; None for none.
         error: quartiles (25, 50, 75 %) over tasks of ‖estimate − exact‖ / ‖exact‖, in float64.
@@ -66,6 +66,7 @@ class Row:
 
     estimator: str
     family: str
+    estimates: str
     size: int | None
     proximal: float | None
     error: tuple[float, float, float]
@@ -80,10 +81,10 @@ class Row:
 def compare(config: Experiment, effort: Effort, reporter: Reporter, say: Callable[[str], None]) -> list[Row]:
     """Measure every candidate after `config.meta_steps` meta-steps of training with Exact.
 
-    Errors are relative to Exact on the same tasks, weights and inner problem. Implicit and FiniteDifference need a
-    proximal term: they and their reference get `effort.proximal` where the experiment has none. They estimate the
-    gradient at the *solution* of the inner problem, so their error includes how far K steps are from it. Reptile's
-    direction is no gradient: its length says nothing, its cosine does.
+    Errors are relative to Exact on the same tasks, weights and inner problem. Estimators that need a proximal term get
+    `effort.proximal` where the experiment has none, and so does their reference. They estimate the gradient at the
+    *solution* of the inner problem, so their error includes how far K steps are from it. Reptile's direction is no
+    gradient: its length says nothing, its cosine does.
 
     Raises:
         ValueError: missing data, or values that are not finite.
@@ -94,7 +95,7 @@ def compare(config: Experiment, effort: Effort, reporter: Reporter, say: Callabl
     tasks = fixed_tasks(source, effort.tasks, config.test.seed)
     together = joined(fixed_tasks(source, config.meta_batch, config.test.seed))
     references: dict[float | None, list[Tensor]] = {}
-    listed = candidates(config.num_steps)
+    listed = families.members(config.num_steps)
     if isinstance(config.estimator, Estimator) and config.estimator not in listed:
         listed.append(config.estimator)
     asked = _applicable([_posed(config, estimator, effort) for estimator in listed], weights, tasks[0], say)
@@ -106,12 +107,13 @@ def compare(config: Experiment, effort: Effort, reporter: Reporter, say: Callabl
             references[one.proximal] = list(_gradients(replace(one, estimator=Exact()), weights, tasks))
         error, cosine = _distances(_gradients(one, weights, tasks), references[one.proximal])
         assert isinstance(one.estimator, Estimator)
-        cost = one.estimator.cost(config.num_steps)
+        cost, family = one.estimator.cost(config.num_steps), families.family(one.estimator)
         rows.append(
             Row(
                 estimator=short(one.estimator),
                 family=type(one.estimator).__name__,
-                size=size(one.estimator),
+                estimates=family.estimates,
+                size=family.size_of(one.estimator),
                 proximal=one.proximal,
                 error=error,
                 cosine=cosine,
@@ -145,7 +147,7 @@ def _applicable(
 
 def _posed(config: Experiment, estimator: Estimator, effort: Effort) -> Experiment:
     """The experiment with this estimator, and with an anchor if the estimator cannot do without."""
-    anchored = isinstance(estimator, Implicit | FiniteDifference) and config.proximal is None
+    anchored = "proximal" in families.family(estimator).needs and config.proximal is None
     return replace(config, estimator=estimator, proximal=effort.proximal if anchored else config.proximal)
 
 

@@ -5,24 +5,14 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from metagrad.estimators import Exact, families
 from metagrad.experiments.axes import grid
 from metagrad.experiments.compare import Row
 from metagrad.experiments.config import Experiment
+from metagrad.experiments.expression import ESTIMATORS, parse
 from metagrad.experiments.recommendation import frontier
 
-# family, kind → label, colour, marker; colours of Okabe and Ito, and a wine of Tol, told apart by most eyes
-_STYLES: dict[tuple[str, str], tuple[str, str, str]] = {
-    ("FirstOrder", ""): ("FirstOrder", "#000000", "s"),
-    ("Truncated", ""): ("Truncated, window beside it", "#D55E00", "v"),
-    ("Binomial", ""): ("Binomial, order beside it", "#0072B2", "o"),
-    ("Binomial", "'paper'"): ('Binomial, scale="paper"', "#56B4E9", "^"),
-    ("Binomial", "'auto'"): ('Binomial, center="auto"', "#882255", "*"),
-    ("Hybrid", ""): ("Hybrid, window = K − 1", "#009E73", "D"),
-    ("Grouped", ""): ("Grouped, groups beside it", "#999933", "h"),
-    ("Parallel", ""): ("Parallel, rounds beside it", "#AA4499", "p"),
-    ("Implicit", ""): ("Implicit, proximal problem", "#CC79A7", "P"),
-    ("FiniteDifference", ""): ("FiniteDifference, proximal problem", "#E69F00", "X"),
-}
+EXACT, EXACT_COLOR = repr(Exact()), families.family(Exact()).color
 
 
 def comparison(config: Experiment, rows: Sequence[Row]) -> Figure:
@@ -75,16 +65,11 @@ def _frontier(axes: Axes, best: Sequence[Row], cost: Callable[[Row], float]) -> 
     )
 
 
-def _kind(row: Row) -> str:
-    kinds = {"Binomial": ("'paper'", "'auto'")}
-    return next((kind for kind in kinds.get(row.family, ()) if kind in row.estimator), "")
-
-
 def _panel(axes: Axes, rows: Sequence[Row], cost: Callable[[Row], float]) -> None:
-    for (family, kind), (label, colour, marker) in _STYLES.items():
-        members = [row for row in rows if row.family == family and _kind(row) == kind]
-        if not members:
-            continue
+    drawn = [row for row in rows if row.estimator != EXACT and row.estimates != "direction"]
+    shown = [(row, families.family(parse(row.estimator, ESTIMATORS))) for row in drawn]
+    for family in {family.name: family for _, family in shown}.values():
+        members = [row for row, its in shown if its.name == family.name]
         middle = [row.error[1] for row in members]
         axes.errorbar(
             [cost(row) for row in members],
@@ -93,9 +78,9 @@ def _panel(axes: Axes, rows: Sequence[Row], cost: Callable[[Row], float]) -> Non
                 [row.error[1] - row.error[0] for row in members],
                 [row.error[2] - row.error[1] for row in members],
             ],
-            label=label,
-            color=colour,
-            marker=marker,
+            label=family.label,
+            color=family.color,
+            marker=family.marker,
             markersize=6,
             linewidth=1,
             elinewidth=0.8,
@@ -108,10 +93,10 @@ def _panel(axes: Axes, rows: Sequence[Row], cost: Callable[[Row], float]) -> Non
                     (cost(row), row.error[1]),
                     xytext=(5, 3),
                     textcoords="offset points",
-                    color=colour,
+                    color=family.color,
                     fontsize=8,
                 )
     for row in rows:
-        if row.family == "Exact":
-            axes.axvline(cost(row), color="0.4", linestyle="--", linewidth=1, label="Exact (error 0)")
+        if row.estimator == EXACT:
+            axes.axvline(cost(row), color=EXACT_COLOR, linestyle="--", linewidth=1, label="Exact (error 0)")
     grid(axes)

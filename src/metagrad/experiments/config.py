@@ -9,7 +9,7 @@ import torch
 from metagrad import checks
 from metagrad.choosing import Auto
 from metagrad.estimators import Estimator
-from metagrad.experiments.expression import ESTIMATORS, RULES, family, parse
+from metagrad.experiments.expression import ESTIMATORS, RULES, kind_of, parse, written
 from metagrad.experiments.groups import Machine, Optimizer, Testing, Validation, check_seed
 from metagrad.experiments.problems import PROBLEMS, AnyProblem, Sources
 from metagrad.inner.rules import UpdateRule
@@ -64,12 +64,16 @@ class Experiment:
             checks.number("proximal", self.proximal, above=0)
 
     def to_json(self) -> dict[str, Any]:
-        """A dict of JSON values; estimator and rule as their constructor expressions."""
+        """A dict of JSON values; estimator and rule as their constructor expressions.
+
+        Raises:
+            ValueError: a part of the user's own that cannot be written down.
+        """
         kind = next(name for name, cls in PROBLEMS.items() if type(self.problem) is cls)
         values: dict[str, Any] = {}
         for entry in fields(self):
             value = getattr(self, entry.name)
-            values[entry.name] = repr(value) if family(value) else _plain(value)
+            values[entry.name] = written(value) if kind_of(value) else _plain(value)
         values["problem"] = {"kind": kind, **values["problem"]}
         return values
 

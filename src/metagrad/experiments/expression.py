@@ -1,90 +1,89 @@
-"""Constructor expressions such as `Binomial(order=3)`: read without ever evaluating code.
+"""Constructor expressions such as `Binomial(order=3)` and the estimators, rules and solvers that they stand for.
 
-An estimator, a rule or a solver is written down as the call that makes it, which is its `repr`: on the command line,
-in config.json, in tables. Only the classes listed here can be named, and their arguments are literals or further
-such calls, so reading an expression from a foreign file executes nothing.
+Such a part is written down as the call that makes it: on the command line, in config.json, in tables. A name is looked
+up among the parts of this package and those that were registered; `my_module:MyEstimator(x=1)` is one of the user's
+own, found in a module that is imported already. Reading an expression executes nothing but those constructors.
 """
 
-import ast
 import difflib
-import re
-from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, NoReturn
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any
 
 from metagrad.choosing import Auto
-from metagrad.estimators import (
-    Binomial,
-    ConjugateGradient,
-    Exact,
-    FiniteDifference,
-    FirstOrder,
-    Grouped,
-    Hybrid,
-    Implicit,
-    Neumann,
-    Parallel,
-    Reptile,
-    Split,
-    Truncated,
-    UnanchoredImplicit,
-)
+from metagrad.choosing.auto import DEFAULT_TOLERANCE
+from metagrad.estimators import ConjugateGradient, Estimator, Neumann, families
+from metagrad.experiments import own
+from metagrad.experiments.calls import Call, read
 from metagrad.inner.rules import SGD, LearnedRates, Momentum
 
-ESTIMATORS: tuple[type, ...] = (
-    FirstOrder,
-    Truncated,
-    Binomial,
-    Parallel,
-    Grouped,
-    Hybrid,
-    Split,
-    Exact,
-    Implicit,
-    FiniteDifference,
-    Reptile,
-    Auto,
-    UnanchoredImplicit,
+_LITERALS = (bool, int, float, str, type(None))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What may stand in one place of an experiment.
+
+    Args:
+        noun: "estimator", "rule" or "solver", as one of it is called.
+        classes: those that have a name.
+        accepts: whether a class is one of them; asked of the user's own.
+        named: what a name alone stands for, where that is not the class without arguments.
+    """
+
+    noun: str
+    classes: Callable[[], tuple[type, ...]]
+    accepts: Callable[[type], bool]
+    named: Callable[[type, str], Any]
+
+    @property
+    def example(self) -> str:
+        """A call, for messages."""
+        cls = next(cls for cls in self.classes() if fields(cls))
+        return f"{cls.__name__}({', '.join(f'{field.name}=...' for field in fields(cls))})"
+
+
+def _named_estimator(cls: type, name: str) -> Any:
+    return Auto(tolerance=DEFAULT_TOLERANCE) if cls is Auto else families.named(name)
+
+
+ESTIMATORS = Kind(
+    "estimator",
+    lambda: (*families.classes(), Auto),
+    lambda cls: issubclass(cls, Estimator | Auto),
+    _named_estimator,
 )
-SOLVERS: tuple[type, ...] = (ConjugateGradient, Neumann)
-RULES: tuple[type, ...] = (SGD, Momentum, LearnedRates)
-
-Bare = Mapping[str, Mapping[str, Any]]
-"""Arguments for a class that is named without a call and has fields without defaults: {"Binomial": {"order": 2}}."""
-
-_LONGEST = 1000  # characters; longer than any sensible expression, short enough for the parser's stack
-_BARE_NAME = re.compile(r"[A-Za-z][\w-]*")
-
-
-def family(value: object) -> tuple[type, ...]:
-    """The classes that may stand where `value` stands: estimators, solvers or rules; empty for anything else."""
-    return next((group for group in (ESTIMATORS, SOLVERS, RULES) if type(value) in group), ())
+RULES = Kind(
+    "rule",
+    lambda: (SGD, Momentum, LearnedRates),
+    lambda cls: all(hasattr(cls, name) for name in ("initial_meta", "initial_state", "step")),
+    lambda cls, _: cls(),
+)
+SOLVERS = Kind("solver", lambda: (ConjugateGradient, Neumann), lambda cls: hasattr(cls, "solve"), lambda cls, _: cls())
+KINDS = (ESTIMATORS, RULES, SOLVERS)
 
 
-def parse(text: str, allowed: tuple[type, ...], bare: Bare | None = None) -> Any:
-    """Build the object that `text` describes: a call of one of the `allowed` classes, or its bare name.
+def kind_of(value: object) -> Kind | None:
+    """Which kind of part a value is; None for anything else."""
+    if not is_dataclass(value) or isinstance(value, type):
+        return None
+    return next((kind for kind in KINDS if kind.accepts(type(value))), None)
 
-    Names are taken in any case, with or without hyphens and underscores: `first-order` is `FirstOrder`.
+
+def parse(text: str, kind: Kind) -> Any:
+    """Build the part that `text` describes: a call, or a name alone.
+
+    Names are taken in any case, with or without hyphens and underscores: `first-order` is `FirstOrder()`. A name alone
+    stands for the usual member of its family: `truncated` is `Truncated(window=2)`, `maml` is `Exact()`.
 
     Raises:
         ValueError: not an expression of this kind, an unknown class or field, or what the constructor refuses.
     """
-    text = text.strip()
-    if _BARE_NAME.fullmatch(text):
-        return _construct(_find(text, allowed), {}, bare or {}, named_only=True)
-    if len(text) > _LONGEST:
-        raise ValueError(f"an expression may have {_LONGEST} characters, got {len(text)}")
-    try:
-        node = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ValueError(f"{text!r} is not an expression such as {_example(allowed)}; quote it for the shell") from None
-    if not isinstance(node, ast.Call):
-        raise ValueError(f"{text!r} is not a call such as {_example(allowed)}")
-    return _call(node, allowed, bare or {})
+    return _built(read(text, kind.example), (kind,))
 
 
 def short(value: object) -> str:
-    """The constructor expression without the arguments that are the defaults: `repr` for tables and figures."""
+    """The constructor expression without the arguments that are the defaults, for tables and figures."""
     if not is_dataclass(value) or isinstance(value, type):
         return repr(value)
     given = [
@@ -93,92 +92,98 @@ def short(value: object) -> str:
         if field.default != (current := getattr(value, field.name))
         and (field.default_factory is MISSING or field.default_factory() != current)
     ]
-    return f"{type(value).__name__}({', '.join(given)})"
+    kind = kind_of(value)
+    known = kind is None or type(value) in kind.classes() or "." in type(value).__qualname__
+    return f"{type(value).__name__ if known else own.spelled(type(value))}({', '.join(given)})"
 
 
-def _call(node: ast.Call, allowed: tuple[type, ...], bare: Bare) -> Any:
-    if not isinstance(node.func, ast.Name):
-        _refuse(node.func)
-    cls = _find(node.func.id, allowed)
-    names = [field.name for field in fields(cls)]
-    if len(node.args) > len(names):
-        raise ValueError(f"{cls.__name__} takes {_listing(names)}, got {len(node.args)} arguments")
+def written(value: object) -> str:
+    """The constructor expression with every argument, for files: `parse` gives the same part, on another day too.
+
+    Classes of the user's own come with their module.
+
+    Raises:
+        ValueError: an argument that is no number, text, None, part, or tuple of these, or a class that could not be
+            found again.
+    """
+    if isinstance(value, tuple):
+        return f"({''.join(f'{written(part)}, ' for part in value).rstrip(' ')})"
+    if type(value) in _LITERALS:
+        return repr(value)
+    kind = kind_of(value)
+    if kind is None or not is_dataclass(value):
+        raise ValueError(f"{value!r} cannot be written down: parts of an experiment are dataclasses of plain values")
+    given = [f"{field.name}={written(getattr(value, field.name))}" for field in fields(value) if field.init]
+    shipped = type(value).__module__.partition(".")[0] == "metagrad"
+    return f"{type(value).__name__ if shipped else own.spelled(type(value))}({', '.join(given)})"
+
+
+def _built(call: Call, kinds: tuple[Kind, ...]) -> Any:
+    kind, cls = _find(call, kinds)
+    names = [field.name for field in fields(cls) if field.init]
+    if len(call.positional) > len(names):
+        raise ValueError(f"{cls.__name__} takes {_listing(names)}, got {len(call.positional)} arguments")
     given: dict[str, Any] = {}
-    for name, value in [
-        *zip(names, node.args, strict=False),
-        *((keyword.arg, keyword.value) for keyword in node.keywords),
-    ]:
-        if name is None:  # **mapping
-            _refuse(value)
+    for name, value in [*zip(names, call.positional, strict=False), *call.keywords]:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"it takes {_listing(names)}"
             raise ValueError(f"{cls.__name__} has no field {name!r}; {hint}")
         if name in given:
             raise ValueError(f"{cls.__name__} got {name!r} twice")
-        given[name] = _value(value, bare)
-    return _construct(cls, given, bare, named_only=False)
-
-
-def _value(node: ast.expr, bare: Bare) -> Any:
-    match node:
-        case ast.Constant(value=int() | float() | str() | None):
-            return node.value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
-            return -number
-        case ast.Tuple(elts=parts) | ast.List(elts=parts):
-            return tuple(_value(part, bare) for part in parts)
-        case ast.Call():
-            return _call(node, (*ESTIMATORS, *SOLVERS, *RULES), bare)
-        case ast.Name(id=name):
-            return _construct(_find(name, (*ESTIMATORS, *SOLVERS, *RULES)), {}, bare, named_only=True)
-        case _:
-            _refuse(node)
-
-
-def _construct(cls: type, given: dict[str, Any], bare: Bare, *, named_only: bool) -> Any:
-    if named_only:
-        given = {**bare.get(cls.__name__, {}), **given}
-    assert is_dataclass(cls)
+        given[name] = _value(value)
+    if call.bare and call.module is None:
+        return kind.named(cls, call.name)
     missing = [
         field.name
         for field in fields(cls)
-        if field.name not in given and field.default is MISSING and field.default_factory is MISSING
+        if field.name not in given and field.default is MISSING and field.default_factory is MISSING and field.init
     ]
     if missing:
-        call = ", ".join(f"{name}=..." for name in missing)
-        raise ValueError(f"{cls.__name__} needs {_listing(missing)}: write {cls.__name__}({call})")
+        arguments = ", ".join(f"{name}=..." for name in missing)
+        raise ValueError(f"{cls.__name__} needs {_listing(missing)}: write {call.name}({arguments})")
     try:
         return cls(**given)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{cls.__name__}: {error}") from error
 
 
-def _find(name: str, allowed: tuple[type, ...]) -> type:
-    plain = {_plain(cls.__name__): cls for cls in allowed}
-    found = plain.get(_plain(name))
-    if found is None:
-        known = [cls.__name__ for cls in allowed]
-        close = difflib.get_close_matches(_plain(name), plain, n=1)
-        hint = f"did you mean {plain[close[0]].__name__}? " if close else ""
-        raise ValueError(f"unknown name {name!r}; {hint}known are {_listing(known)}")
-    return found
+def _value(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_value(part) for part in value)
+    return _built(value, KINDS) if isinstance(value, Call) else value
 
 
-def _plain(name: str) -> str:
+def _find(call: Call, kinds: tuple[Kind, ...]) -> tuple[Kind, type]:
+    if call.module is not None:
+        cls = own.find(call.name)
+        if not (isinstance(cls, type) and is_dataclass(cls)):
+            raise ValueError(f"{call.name} is no dataclass, and only such can be written down and read again")
+        kind = next((kind for kind in kinds if kind.accepts(cls)), None)
+        if kind is None:
+            raise ValueError(f"{call.name} is not of the kind that is wanted here: {kinds[0].noun}")
+        return kind, cls
+    known = {plain(name): (kind, cls) for kind in kinds for name, cls in _names(kind, call.bare).items()}
+    if plain(call.name) not in known:
+        classes = {plain(cls.__name__): cls for kind in kinds for cls in kind.classes()}
+        close = difflib.get_close_matches(plain(call.name), classes, n=1)
+        hint = f"did you mean {classes[close[0]].__name__}? " if close else ""
+        raise ValueError(
+            f"unknown name {call.name!r}; {hint}known are {_listing([cls.__name__ for cls in classes.values()])}"
+        )
+    return known[plain(call.name)]
+
+
+def _names(kind: Kind, bare: bool) -> dict[str, type]:
+    """Classes by name, and, where there is nothing but a name, by alias."""
+    aliases = families.names() if bare and kind is ESTIMATORS else {}
+    return {name: type(member) for name, member in aliases.items()} | {cls.__name__: cls for cls in kind.classes()}
+
+
+def plain(name: str) -> str:
+    """A name as it is compared: in lower case, without hyphens and underscores."""
     return name.replace("-", "").replace("_", "").lower()
-
-
-def _example(allowed: tuple[type, ...]) -> str:
-    cls = next((cls for cls in allowed if fields(cls)), allowed[0])
-    return f"{cls.__name__}({', '.join(f'{field.name}=...' for field in fields(cls))})"
 
 
 def _listing(names: list[str]) -> str:
     return ", ".join(names) if names else "no arguments"
-
-
-def _refuse(node: ast.expr) -> NoReturn:
-    raise ValueError(
-        f"{ast.unparse(node)!r} is not allowed in an expression: numbers, quoted text and calls of known classes are"
-    )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from metagrad.experiments.expression import Bare, family, parse, short
+from metagrad.experiments.expression import kind_of, parse, short
 
 Config = TypeVar("Config")
 
@@ -56,12 +56,12 @@ def walk(config: Any, prefix: str = "") -> Iterator[Field]:
         if not is_dataclass(value):
             yield Field(path, value, hints[field.name], description)
             continue
-        if family(value):
+        if kind_of(value):
             yield Field(path, value, None, description)
         yield from walk(value, f"{path}.")
 
 
-def replaced(config: Config, path: str, text: str, bare: Bare) -> Config:
+def replaced(config: Config, path: str, text: str) -> Config:
     """The configuration with the field at `path` set from text.
 
     Raises:
@@ -69,7 +69,8 @@ def replaced(config: Config, path: str, text: str, bare: Bare) -> Config:
     """
     found = next(field for field in walk(config) if field.path == path)
     try:
-        value = parse(text, family(found.value), bare) if found.is_component else read(text, found.kind)
+        part = kind_of(found.value)
+        value = parse(text, part) if part else read(text, found.kind)
         return _with(config, path.split("."), value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"--{path}: {error}") from error

@@ -5,7 +5,6 @@ import difflib
 from collections.abc import Sequence
 from typing import NoReturn, TypeVar
 
-from metagrad.experiments.expression import Bare
 from metagrad.experiments.fields import describe, replaced, walk
 
 Config = TypeVar("Config")
@@ -72,7 +71,7 @@ def pairs(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     return positional, {name: value for name, equals, value in options if equals}
 
 
-def with_components(config: Config, values: dict[str, str], bare: Bare) -> Config:
+def with_components(config: Config, values: dict[str, str]) -> Config:
     """The configuration with its estimator, rule and solvers replaced as asked, parents first.
 
     A replaced component brings other fields, so this comes before there can be a parser for them.
@@ -85,7 +84,7 @@ def with_components(config: Config, values: dict[str, str], bare: Bare) -> Confi
         waiting = [f.path for f in walk(config) if f.is_component and f.path in values and f.path not in done]
         if not waiting:
             return config
-        config = replaced(config, waiting[0], values[waiting[0]], bare)
+        config = replaced(config, waiting[0], values[waiting[0]])
         done.add(waiting[0])
 
 
@@ -106,7 +105,7 @@ def add_fields(parser: Parser, config: object) -> None:
         )
 
 
-def with_fields(config: Config, given: argparse.Namespace, bare: Bare) -> Config:
+def with_fields(config: Config, given: argparse.Namespace) -> Config:
     """The configuration with every plain field that was given on the command line, whatever their order.
 
     A value that is refused is tried again after the others, which it may only go together with.
@@ -120,7 +119,7 @@ def with_fields(config: Config, given: argparse.Namespace, bare: Bare) -> Config
         refused: dict[str, ValueError] = {}
         for path, text in waiting.items():
             try:
-                config = replaced(config, path, text, bare)
+                config = replaced(config, path, text)
             except ValueError as error:
                 refused[path] = error
         if len(refused) == len(waiting):

@@ -2,26 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from metagrad.choosing.auto import DEFAULT_TOLERANCE
 from metagrad.estimators import Binomial
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.groups import Machine, Optimizer, Testing, Validation
 from metagrad.experiments.image_presets import IMAGE_PRESETS
 from metagrad.experiments.problems import OmniglotClassification, SinusoidRegression
 from metagrad.inner.rules import SGD
-
-BARE: Mapping[str, Mapping[str, Any]] = {
-    "Truncated": {"window": 2},
-    "Binomial": {"order": 2},
-    "Parallel": {"rounds": 3},
-    "Grouped": {"groups": 3},
-    "Hybrid": {"window": 4, "order": 2},
-    "Split": {"window": 2},
-    "Auto": {"tolerance": DEFAULT_TOLERANCE},
-}
-"""Arguments of estimators that are named without any, as in `--estimator truncated`."""
 
 
 def sinusoid() -> Experiment:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from metagrad.choosing import Auto, Decision, candidates, decide
+from metagrad.choosing import Auto, Decision, decide
 from metagrad.choosing.auto import DEFAULT_TOLERANCE
+from metagrad.estimators.families import candidates
 from metagrad.experiments.compare import Row
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.expression import short
@@ -36,10 +37,10 @@ def recommended(config: Experiment, rows: Sequence[Row]) -> Decision | None:
 def frontier(config: Experiment, rows: Sequence[Row], cost: Callable[[Row], float]) -> list[Row]:
     """Estimators of the experiment's own meta-gradient that none beats in error without costing more; cheapest first.
 
-    The error is the median over tasks. Reptile's direction is no gradient, and estimators that were given an anchor of
-    their own solve another problem: they are left out.
+    The error is the median over tasks. A direction that is no gradient is left out, and so are estimators that were
+    given an anchor of their own, which solve another problem.
     """
-    comparable = [row for row in rows if row.family != "Reptile" and row.proximal == config.proximal]
+    comparable = [row for row in rows if row.estimates != "direction" and row.proximal == config.proximal]
     kept: list[Row] = []
     for row in sorted(comparable, key=lambda row: (cost(row), row.error[1])):
         if not kept or row.error[1] < kept[-1].error[1]:

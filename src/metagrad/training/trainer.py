@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.nn.utils import clip_grads_with_norm_
 
-from metagrad.estimators.base import Pullback
 from metagrad.estimators.exact import Exact
+from metagrad.estimators.families import family
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.tasks.task import Task, TaskSource
 from metagrad.training import fitting
@@ -199,7 +199,9 @@ class Trainer:
     def _probe(self, run: RunWriter, tasks: Task) -> float | None:
         """The true error on the first task, at the weights that the meta-gradient was taken at, if it is time."""
         estimator, every = self.learner.in_use, self.plan.probe_every
-        if every is None or self.step % every or isinstance(estimator, Exact) or not isinstance(estimator, Pullback):
+        if every is None or self.step % every or estimator is None or estimator == Exact():
+            return None
+        if family(estimator).estimates != "meta-gradient":
             return None
         began = time.perf_counter()
         probe = self.learner.probe(tasks)

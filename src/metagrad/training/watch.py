@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from metagrad.estimators import Binomial, Estimator, Grouped, Hybrid, Parallel, Split
+from metagrad.estimators import Estimator
+from metagrad.estimators.families import family
 
 UNSAFE = 1.0
 """Relative error from which an estimate is worse than none: that of zero, ‖0 − exact‖ / ‖exact‖."""
@@ -46,21 +47,5 @@ class ErrorWatch:
         self._warned = True
         return (
             f"the meta-gradient of {estimator!r} is further from the exact one than zero would be (relative error: "
-            f"{found}); {_remedy(estimator)}"
+            f"{found}), outside the safe range: take a smaller inner lr, {family(estimator).remedy}, or Exact()"
         )
-
-
-def _remedy(estimator: Estimator) -> str:
-    match estimator:
-        case Parallel():
-            ways = ["more rounds"]
-        case Grouped():
-            ways = ["more groups", "Parallel(rounds=3)"]
-        case Binomial(center="auto"):
-            ways = ["a higher order", "Parallel(rounds=3)"]
-        case Binomial() | Hybrid() | Split():
-            others = (way for way in ("scale='paper'", "center='auto'") if way not in repr(estimator))
-            ways = ["a higher order", *others]
-        case _:
-            return "take a smaller inner lr, a larger window, Binomial(order=2, center='auto'), or Exact()"
-    return f"the expansion is outside its safe range: take a smaller inner lr, {', '.join(ways)}, or Exact()"

@@ -1,0 +1,49 @@
+"""Things of the user's own, named `my_module:thing`: found in modules that are imported, never imported by a file."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+
+def import_module(name: str) -> None:
+    """Import a module that the user named, from the present directory too.
+
+    Raises:
+        ValueError: there is none, or it cannot be imported; the sentence says why.
+    """
+    if os.getcwd() not in sys.path and "" not in sys.path:  # a console script does not look there, as python -m does
+        sys.path.insert(0, os.getcwd())
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # whatever the module does when it is run
+        missing = isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0]
+        told = "there is no such module" if missing else f"{type(error).__name__}: {error}"
+        raise ValueError(f"the module {name} cannot be imported: {told}") from error
+
+
+def find(spec: str) -> Any:
+    """What `my_module:thing` names. A module that is not imported yet stays so: a file may have named it.
+
+    Raises:
+        ValueError: the module is not imported, or has no such thing.
+    """
+    module, _, name = spec.partition(":")
+    if module not in sys.modules:
+        raise ValueError(
+            f"{spec} is in a module that is not imported: if you trust it, import {module} first (at the command line "
+            f"--import {module})"
+        )
+    if not hasattr(sys.modules[module], name):
+        raise ValueError(f"the module {module} has no {name!r}")
+    return getattr(sys.modules[module], name)
+
+
+def spelled(cls: type) -> str:
+    """`my_module:Name` of a class; ValueError where it could not be found again by that."""
+    if "." in cls.__qualname__:
+        raise ValueError(
+            f"{cls.__qualname__} cannot be written down, because it is defined inside a function or class: "
+            "move it to the top of a module"
+        )
+    return f"{cls.__module__}:{cls.__qualname__}"
