@@ -17,6 +17,7 @@ from metagrad.experiments.options import CommandError, Parser, add_fields, pairs
 from metagrad.experiments.presets import PRESETS, named
 from metagrad.experiments.typed import as_typed
 from metagrad.training.evaluation import paired
+from metagrad.training.files import require_writable
 from metagrad.training.json_files import write_json
 from metagrad.training.progress import Reporter
 from metagrad.training.run import Run
@@ -111,6 +112,8 @@ def run_evaluate(arguments: list[str]) -> int:
         raise ValueError(f"{out} exists already; choose another --out")
     if out is not None and not out.parent.is_dir():
         raise ValueError(f"{out.parent} is not a directory; choose another --out")
+    if out is not None:
+        require_writable(out)
     console = terminal.console()
     run = Run(Path(options.run))
     config = session.opened(run, options.data)
@@ -166,6 +169,7 @@ def run_compare(arguments: list[str]) -> int:
     path = terminal.given_path(options.out) or terminal.free_path(f"compare-{preset}")
     if path.exists():
         raise ValueError(f"{path} exists already; choose another --out")
+    require_writable(path)
     console = terminal.console()
     with terminal.reporter(console) as reporter:
         rows = compare(config, effort, reporter, lambda text: terminal.say(console, text))

@@ -1,5 +1,6 @@
 """What `metagrad report` does: a directory's results gathered into one page; errors are for `cli` to print."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +9,9 @@ from metagrad.experiments.options import Parser
 from metagrad.reporting.gathering import REPORT, gather
 from metagrad.reporting.page import GENERATOR, html
 from metagrad.reporting.reading import plain
-from metagrad.training.files import replacing
+from metagrad.training.files import replacing, require_writable
+from metagrad.training.leftovers import remove_files
+from metagrad.training.opening import reading
 
 _HEAD = 1024  # bytes; the page names its maker within them
 
@@ -53,7 +56,10 @@ def _check(page: Path) -> None:
         raise ValueError(f"{page.parent} is not a directory; choose another --out")
     if page.is_dir():
         raise ValueError(f"{page} is a directory; name a file with --out")
-    if page.exists():
-        with page.open("rb") as file:
+    if os.path.lexists(page):
+        with reading(page, 2**40) as file:
             if f'content="{GENERATOR}'.encode() not in file.read(_HEAD):
                 raise ValueError(f"{page} exists and is no report; choose another --out")
+    require_writable(page)
+    if page.suffix == ".html":
+        remove_files(page.parent, (page.name,))

@@ -16,9 +16,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from metagrad.training.files import PARTIAL, flush, flush_directory, lock, new_partial_directory, replacing
+from metagrad.training import opening
+from metagrad.training.files import flush, flush_directory, replacing, require_writable
+from metagrad.training.leftovers import STUDY_FILES, new_partial_directory, remove_files
+from metagrad.training.locking import Lock, lock
 from metagrad.training.run import finite, read_json, surroundings, write_json
 from metagrad_studies.study import Asked, Record, Study
 
@@ -32,7 +35,7 @@ _LAST = "last_of_cell"
 class StudyDirectory:
     """The one process that measures a study: made or taken over by `open`; use it as a context manager."""
 
-    def __init__(self, path: Path, held: IO[bytes]) -> None:
+    def __init__(self, path: Path, held: Lock) -> None:
         self.path = path
         self._held = held
 
@@ -55,9 +58,9 @@ class StudyDirectory:
             "command": command,
             **surroundings(),
         }
-        if not path.exists():
+        if not os.path.lexists(path):
             _make(path, manifest)
-        elif not (path / MANIFEST).is_file():
+        elif not opening.is_regular(path / MANIFEST):
             raise ValueError(f"{path} exists and is no study; choose another --out")
         was = read_json(path / MANIFEST)
         for field in ("format", "study", "scale", "as_published", "settings"):
@@ -69,8 +72,13 @@ class StudyDirectory:
         held = lock(path)
         if held is None:
             raise ValueError(f"another process is measuring in {path}; wait for it, or choose another --out")
-        for leftover in path.glob(f"*{PARTIAL}"):
-            leftover.unlink()
+        try:
+            for name in STUDY_FILES:
+                require_writable(path / name)
+            remove_files(path, STUDY_FILES)
+        except BaseException:
+            held.close()
+            raise
         return cls(path, held)
 
     def records(self) -> dict[str, list[Record]]:
@@ -83,7 +91,7 @@ class StudyDirectory:
         found: dict[str, list[Record]] = {}
         waiting: list[Record] = []
         good = position = 0
-        lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+        lines = list(opening.lines(path)) if os.path.lexists(path) else []
         for number, line in enumerate(lines, start=1):
             position += len(line)
             try:
@@ -99,7 +107,8 @@ class StudyDirectory:
             if last:
                 found[key], waiting, good = waiting, [], position
         if good < sum(map(len, lines)):
-            os.truncate(path, good)
+            with opening.appending(path) as file:
+                file.truncate(good)
         return found
 
     def add(self, key: str, records: Sequence[Record]) -> None:
@@ -110,7 +119,7 @@ class StudyDirectory:
             json.dumps({"cell": key, **finite(record), _LAST: number == len(records)}, allow_nan=False)
             for number, record in enumerate(records, start=1)
         ]
-        with (self.path / RECORDS).open("ab") as file:
+        with opening.appending(self.path / RECORDS) as file:
             file.write(("\n".join(lines) + "\n").encode())
             flush(file)
 
@@ -130,8 +139,16 @@ class StudyDirectory:
             file.write(text.getvalue().encode())
 
     def cell(self, key: str) -> Path:
-        """The directory of a cell."""
-        return self.path / "cells" / key
+        """The directory of a cell.
+
+        Raises:
+            ValueError: it, or the directory of all cells, is a link: what is measured would be written elsewhere.
+        """
+        cells = self.path / "cells"
+        for place in (cells, cells / key):
+            if place.is_symlink():
+                raise ValueError(f"{place} is a symbolic link, which is not followed; choose another --out")
+        return cells / key
 
     def __enter__(self) -> "StudyDirectory":
         return self

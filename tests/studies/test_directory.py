@@ -171,9 +171,11 @@ def test_one_process_at_a_time(path):
 
 def test_half_written_files_of_a_killed_process_go(path):
     filled(path)
-    (path / "records.csv.partial").write_text("half")
+    (path / "records.csv.0123abcd.partial").write_text("cell,x\n1")
+    (path / "notes.partial").write_text("my notes")
     opened(path).__exit__()
-    assert not (path / "records.csv.partial").exists()
+    assert not (path / "records.csv.0123abcd.partial").exists()
+    assert (path / "notes.partial").read_text() == "my notes"
 
 
 def test_nothing_is_left_where_making_the_directory_failed(path, monkeypatch):

@@ -62,17 +62,20 @@ def test_an_unwritable_place_is_refused(tmp_path):
 def test_resume_cuts_the_metrics_back_to_the_checkpoint(tmp_path):
     path = tmp_path / "run"
     with create(path) as writer:
-        writer.record({"step": 1})
+        writer.record({"kind": "train", "step": 1})
         writer.checkpoint({**STATE, "step": 1}, WEIGHTS)
-        writer.record({"step": 2})
+        writer.record({"kind": "train", "step": 2})
     with (path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 3, "lo')  # a line that a kill cut short
-    (path / "checkpoint.pt.partial").write_bytes(b"half a checkpoint")
+    whole = (path / "checkpoint.pt").read_bytes()
+    (path / "checkpoint.pt.0123abcd.partial").write_bytes(whole[: len(whole) // 2])
+    (path / "notes.partial").write_text("my notes")
     writer, saved = RunWriter.resume(path)
     with writer:
         assert saved["step"] == 1
-        assert not (path / "checkpoint.pt.partial").exists()
-        writer.record({"step": 2})
+        assert not (path / "checkpoint.pt.0123abcd.partial").exists()
+        assert (path / "notes.partial").read_text() == "my notes"
+        writer.record({"kind": "train", "step": 2})
     assert [record["step"] for record in Run(path).metrics()] == [1, 2]
 
 
@@ -153,8 +156,21 @@ def test_damaged_weights_and_metrics_are_named(tmp_path):
     (tmp_path / "run" / "last.safetensors").write_bytes(b"no")
     with pytest.raises(ValueError, match=r"last\.safetensors are missing or damaged"):
         Run(tmp_path / "run").weights("last")
-    (tmp_path / "run" / "metrics.jsonl").write_text('{"step":1}\n{"st')
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"kind":"train","step":1}\n{"st')
     with pytest.raises(ValueError, match="line 2"):
+        Run(tmp_path / "run").metrics()
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["3", "[]", "{}", '{"kind":"train"}', '{"kind":"train","step":1.5}', '{"kind":1,"step":1}', "[" * 9000, "\xff"]
+    + [f'{{"kind":"train","step":1,"loss":{value}}}' for value in ("[1]", '{"a":"b"}', "1e400", "1" * 400, "NaN,")],
+)
+def test_a_record_of_another_kind_is_named(tmp_path, line):
+    with create(tmp_path / "run"):
+        pass
+    (tmp_path / "run" / "metrics.jsonl").write_bytes(line.encode("latin-1") + b"\n")
+    with pytest.raises(ValueError, match=r"line 1 of .*metrics\.jsonl is damaged"):
         Run(tmp_path / "run").metrics()
 
 

@@ -14,8 +14,11 @@ from metagrad.experiments.config import Experiment, build, build_learner
 from metagrad.experiments.problems import Sources
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.training.evaluation import HeldOut, evaluate, fixed_tasks, moved
-from metagrad.training.fitting import fitted_weights
+from metagrad.training.files import require_writable
+from metagrad.training.fitting import fitted_weights, most_bytes
 from metagrad.training.json_files import write_json
+from metagrad.training.leftovers import RESULT_FILES
+from metagrad.training.opening import is_regular
 from metagrad.training.plan import Plan
 from metagrad.training.progress import Reporter
 from metagrad.training.run import Run, RunWriter
@@ -75,7 +78,9 @@ def resume(path: Path, reporter: Reporter, data: str | None, meta_steps: int | N
     if config.machine.capture != "off":
         keep_freed_memory()
     trainer = _trainer(config, *build(config), reporter)
-    writer, saved = RunWriter.resume(path)
+    for name in RESULT_FILES:
+        require_writable(path / name)
+    writer, saved = RunWriter.resume(path, most_bytes(trainer.learner))
     with writer:
         trainer.load_state(saved)
         if meta_steps is not None:
@@ -118,7 +123,9 @@ def trained(config: Experiment, run: Run, which: str) -> tuple[MetaLearner, Sour
     """
     learner, sources = build(config)
     try:
-        learner.load_state_dict(fitted_weights(run.weights(which), learner, f"{which}.safetensors"))
+        learner.load_state_dict(
+            fitted_weights(run.weights(which, most_bytes(learner)), learner, f"{which}.safetensors")
+        )
     except RuntimeError as error:  # a module's own extra state
         raise ValueError(f"the weights {which}.safetensors in {run.path} are not those of its model") from error
     return learner, sources
@@ -136,7 +143,7 @@ def same_test_tasks(first: Experiment, second: Experiment) -> bool:
 
 def best_available(run: Run) -> str:
     """`best`, or `last` for a run that was never validated."""
-    return "best" if (run.path / "best.safetensors").is_file() else "last"
+    return "best" if is_regular(run.path / "best.safetensors") else "last"
 
 
 def measure(config: Experiment, learner: MetaLearner, sources: Sources) -> HeldOut:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def comparison(path: Path, name: str, id: str, notes: Notes) -> Entry:
         default=measured[0],
     )
     pictures: list[Picture] = []
-    if (path / "comparison.png").exists():
+    if lexists(path / "comparison.png"):
         words = (
             f"Relative error of {len(measured)} estimators against curvature products, rounds and time. "
             f"The least, {nearest[1]}, is that of {nearest[0]}."

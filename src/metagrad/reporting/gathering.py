@@ -13,7 +13,7 @@ from metagrad.reporting.reading import Note, Notes
 from metagrad.reporting.runs import MANIFEST as RUN
 from metagrad.reporting.runs import run
 from metagrad.reporting.studies import study
-from metagrad.training.files import PARTIAL
+from metagrad.training.leftovers import PARTIAL
 from metagrad_studies.directory import MANIFEST as STUDY
 
 REPORT = "report.html"

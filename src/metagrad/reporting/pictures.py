@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from metagrad.training.opening import read_bytes
+
 LARGEST = 8 * 2**20
 """Bytes of a file that is still put into the page."""
 
@@ -36,11 +38,13 @@ class Picture:
 
 
 def picture(path: Path, caption: str, alternative: str, command: str | None = None) -> Picture:
-    """The PNG file as a picture; ValueError where it is damaged, something else, or too large for a page."""
-    size = path.stat().st_size
-    if size > LARGEST:
-        raise ValueError(f"is left out: it has {size / 2**20:.0f} MiB, and the page takes {LARGEST / 2**20:.0f}")
-    data = path.read_bytes()
+    """The PNG file as a picture.
+
+    Raises:
+        ValueError: it is damaged or something else.
+        OSError: it is missing, no regular file, or too large for a page.
+    """
+    data = read_bytes(path, LARGEST)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from unicodedata import category
 
+from metagrad.training.opening import JSON_BYTES, lines, read_bytes
+
 _LONGEST = 300  # characters of a value in a table or a sentence
 
 
@@ -32,12 +34,15 @@ class Notes(list[Note]):
             self.append(Note(where, f"cannot be read: {error.strerror or error}"))
         except (ValueError, OverflowError) as error:
             self.append(Note(where, brief(str(error))))
+        # Files of strangers meet code that was written for ours: whatever that raises costs what is read here, no more.
+        except Exception as error:
+            self.append(Note(where, brief(f"cannot be shown ({type(error).__name__}: {error})")))
 
 
 def read_object(path: Path) -> dict[str, Any]:
     """A JSON object; ValueError where the file holds something else."""
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_bytes(path, JSON_BYTES))
     except RecursionError as error:
         raise ValueError("is damaged or foreign: its lists are nested too deeply") from error
     except ValueError as error:  # bad JSON and bad UTF-8 alike
@@ -48,14 +53,17 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Number and JSON object of each line; None in place of an object where the line is damaged."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                value = None
-            yield number, value if isinstance(value, dict) else None
+    """Number and JSON object of each line; None in place of an object where the line is damaged.
+
+    Raises:
+        OSError: the file is missing, no regular file, or too large.
+    """
+    for number, line in enumerate(lines(path), start=1):
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            value = None
+        yield number, value if isinstance(value, dict) else None
 
 
 def damaged_lines(damaged: Sequence[int], last: int) -> str:

@@ -16,7 +16,7 @@ from metagrad.reporting.held_out import Tested, heading, measured
 from metagrad.reporting.metrics import QUANTITIES, Metrics, read_metrics
 from metagrad.reporting.pictures import Picture, picture
 from metagrad.reporting.reading import Notes, flat, nested, read_object, shown
-from metagrad.training.files import locked
+from metagrad.training.locking import locked
 from metagrad.training.run import FORMAT
 from metagrad_studies.summary import duration
 

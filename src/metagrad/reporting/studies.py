@@ -1,6 +1,7 @@
 """A study directory as an entry of the page: findings, figure, tables, settings, records."""
 
 from collections.abc import Mapping
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from metagrad.reporting.reading import (
     text,
 )
 from metagrad.reporting.runs import environment
-from metagrad.training.files import locked
+from metagrad.training.locking import locked
 from metagrad_studies.catalogue import STUDIES
 from metagrad_studies.directory import FORMAT, MANIFEST, RECORDS
 from metagrad_studies.summary import duration
@@ -51,13 +52,13 @@ def study(path: Path, name: str, id: str, notes: Notes) -> Entry:
     result: Mapping[str, Any] = {}
     verdicts: list[Verdict] = []
     tables: list[Table] = []
-    if (path / _RESULT).exists():
+    if lexists(path / _RESULT):
         with notes.guarded(f"{name}/{_RESULT}"):
             result = read_object(path / _RESULT)
             verdicts = [_verdict(finding) for finding in many(result, "findings")]
             tables = [_table(listing, name, command.id) for listing in many(result, "tables")]
     pictures: list[Picture] = []
-    if (path / _FIGURE).exists():
+    if lexists(path / _FIGURE):
         with notes.guarded(f"{name}/{_FIGURE}"):
             where = ", ".join(table.title for table in tables)
             words = f"Plot of {title}." + (f" Its numbers are in these tables: {where}." if tables else "")
@@ -149,7 +150,7 @@ def _records(path: Path, name: str, command: str, notes: Notes) -> tuple[Table |
     damaged: list[int] = []
     count = last = 0
     with notes.guarded(f"{name}/{RECORDS}"):
-        for last, record in read_lines(path / RECORDS) if (path / RECORDS).exists() else ():
+        for last, record in read_lines(path / RECORDS) if lexists(path / RECORDS) else ():
             if record is None or not isinstance(record.get("cell"), str):
                 damaged.append(last)
                 continue

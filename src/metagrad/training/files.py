@@ -1,35 +1,28 @@
 """Files that are either the old one or the new one, whatever kills the writer."""
 
 import contextlib
-import errno
 import os
-import secrets
-import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: there two writers of one run are not told apart
-    fcntl = None
-
-PARTIAL = ".partial"
-"""Ending of a file or directory that is still being written; whoever finds one unlocked may delete it."""
-
-_NO_LOCKS_HERE = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
+from metagrad.training import opening
+from metagrad.training.leftovers import partial_name
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Generator[IO[bytes]]:
     """Open a temporary sibling for writing; on a clean exit flush it to the disk and rename it to `path`.
 
+    A link at `path` is replaced, not followed.
+
     Raises:
         OSError: the directory cannot be written; `path` is then what it was.
     """
-    partial = path.with_name(path.name + PARTIAL)
+    partial = path.with_name(partial_name(path.name))
+    file = opening.creating(partial)
     try:
-        with partial.open("wb") as file:
+        with file:
             yield file
             flush(file)
         os.replace(partial, path)
@@ -37,6 +30,27 @@ def replacing(path: Path) -> Generator[IO[bytes]]:
         partial.unlink(missing_ok=True)
         raise
     flush_directory(path.parent)
+
+
+def require_writable(path: Path) -> None:
+    """Refuse an output that cannot be written before anything is measured for it.
+
+    A file is made beside it, or beside the first of its parents that is missing, and removed.
+
+    Raises:
+        ValueError: nothing can be made there; the sentence has the path and the system's reason.
+    """
+    if path.is_dir() and not path.is_symlink():
+        raise ValueError(f"{path} cannot be written: it is a directory; move it away")
+    place = path
+    try:
+        while not place.parent.exists():
+            place = place.parent
+        probe = place.with_name(partial_name(place.name))
+        opening.creating(probe).close()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror or error}; choose another place") from error
 
 
 def flush(file: IO[bytes]) -> None:
@@ -54,53 +68,3 @@ def flush_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def lock(directory: Path) -> IO[bytes] | None:
-    """Take the directory for this process until the returned file is closed; None if another process has it.
-
-    The system lets go of the lock when the process dies, by whatever signal.
-    """
-    file = (directory / "lock").open("wb")
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return None
-        except OSError as error:
-            if error.errno not in _NO_LOCKS_HERE:
-                raise
-    return file
-
-
-def locked(directory: Path) -> bool:
-    """Whether a process holds the directory at this moment; nothing is written.
-
-    The question itself takes a shared lock for some microseconds: a process that begins just then is refused.
-    """
-    try:
-        with (directory / "lock").open("rb") as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # no lock file, one that may not be read, or a file system without locks
-        return False
-    return False
-
-
-def new_partial_directory(target: Path) -> tuple[Path, IO[bytes]]:
-    """A locked directory beside `target`, to be filled and renamed to it; leftovers of dead writers go."""
-    prefix = f".{target.name}."
-    for leftover in target.parent.glob(f"{prefix}*{PARTIAL}"):
-        held = lock(leftover)
-        if held is not None:
-            held.close()
-            shutil.rmtree(leftover)
-    partial = target.parent / f"{prefix}{secrets.token_hex(4)}{PARTIAL}"
-    partial.mkdir()
-    held = lock(partial)
-    if held is None:
-        raise OSError(f"{partial} was taken by another process while it was being made; try again")
-    return partial, held

@@ -56,6 +56,12 @@ def fitted_weights(saved: Any, learner: nn.Module, where: str) -> dict[str, Any]
     }
 
 
+def most_bytes(learner: nn.Module) -> int:
+    """More than a checkpoint of this module, with its weights and moments of any of torch's optimizers, takes."""
+    tensors = [value for value in learner.state_dict().values() if isinstance(value, Tensor)]
+    return 8 * sum(tensor.nbytes for tensor in tensors) + 2**14 * len(tensors) + 2**26
+
+
 def fitted_optimizer(saved: Any, optimizer: torch.optim.Optimizer, where: str) -> dict[str, Any]:
     """The state of an optimizer, if this one would have such a state; ValueError otherwise.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from metagrad.training.files import replacing
+from metagrad.training.opening import JSON_BYTES, read_bytes
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -16,9 +17,16 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; ValueError where it is damaged or something else."""
+    """A JSON object from a file.
+
+    Raises:
+        ValueError: it is damaged or something else.
+        OSError: it is missing, no regular file, or too large.
+    """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_bytes(path, JSON_BYTES).decode())
+    except RecursionError as error:
+        raise ValueError(f"{path} is damaged or foreign: its lists are nested too deeply") from error
     except ValueError as error:  # bad JSON and bad UTF-8 alike
         raise ValueError(f"{path} is damaged: it is not valid JSON ({error})") from error
     if not isinstance(value, dict):

@@ -17,25 +17,30 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from metagrad.training.files import PARTIAL, flush, flush_directory, lock, new_partial_directory, replacing
+from metagrad.training import opening
+from metagrad.training.files import flush, flush_directory, replacing
 from metagrad.training.json_files import finite, read_json, write_json
+from metagrad.training.leftovers import RESULT_FILES, RUN_FILES, new_partial_directory, remove_files
+from metagrad.training.locking import Lock, lock
 from metagrad.training.surroundings import surroundings
 
 FORMAT = 1
 """Version of the directory's layout; a reader refuses any other."""
 
 _CONFIG, _METRICS, _CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint.pt"
+_HUGE = 1e100  # numbers beyond it are no measurement
+_LARGEST = 2**36  # bytes of weights or of a checkpoint, where nothing is known of the model
 _DIGEST = 32  # bytes of SHA-256 before what torch saved
 
 
@@ -50,7 +55,7 @@ class Run:
     path: Path
 
     def __post_init__(self) -> None:
-        if not self.path.is_dir() or not (self.path / _CONFIG).is_file():
+        if not opening.is_regular(self.path / _CONFIG):
             raise ValueError(f"{self.path} is not a run directory: it has no {_CONFIG}; `metagrad train` makes one")
 
     def config(self) -> dict[str, Any]:
@@ -63,18 +68,19 @@ class Run:
             )
         return manifest["config"]
 
-    def checkpoint(self) -> dict[str, Any]:
-        """The latest checkpoint, as saved: CPU tensors, numbers and strings."""
+    def checkpoint(self, largest: int = _LARGEST) -> dict[str, Any]:
+        """The latest checkpoint, as saved: CPU tensors, numbers and strings; refused where it has more bytes."""
         path = self.path / _CHECKPOINT
         try:
-            data = path.read_bytes()
+            data = opening.read_bytes(path, largest)
             # torch does not verify what it reads: a flipped bit would come back as another weight.
             if hashlib.sha256(memoryview(data)[_DIGEST:]).digest() != data[:_DIGEST]:
                 raise ValueError("its checksum differs")
             saved = _unpickled(data[_DIGEST:])
         except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
             raise ValueError(
-                f"{path} is missing or damaged ({type(error).__name__}), so the run cannot be continued; "
+                f"{path} is missing or damaged ({why}), so the run cannot be continued; "
                 "its weights may still be in last.safetensors"
             ) from error
         form, counted = (saved.get("format"), saved.get("metrics_bytes")) if isinstance(saved, dict) else (None, None)
@@ -82,25 +88,45 @@ class Run:
             raise ValueError(f"{path} is not a checkpoint of format {FORMAT}, so the run cannot be continued")
         return saved
 
-    def weights(self, which: str = "best") -> dict[str, Tensor]:
-        """The weights saved as `best` or `last`."""
+    def weights(self, which: str = "best", largest: int = _LARGEST) -> dict[str, Tensor]:
+        """The weights saved as `best` or `last`; refused where the file has more than `largest` bytes."""
         path = self.path / f"{which}.safetensors"
         try:
-            return safetensors.torch.load_file(path)
+            return safetensors.torch.load(opening.read_bytes(path, largest))
         except (OSError, safetensors.SafetensorError) as error:
-            raise ValueError(f"the weights in {path} are missing or damaged ({error})") from error
+            why = error.strerror if isinstance(error, OSError) else error
+            raise ValueError(f"the weights in {path} are missing or damaged ({why})") from error
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Every record of metrics.jsonl, in order."""
-        return list(self._records())
+        """Every record of metrics.jsonl, in order: its "kind", its "step", and plain values by name.
 
-    def _records(self) -> Iterator[dict[str, Any]]:
+        Raises:
+            ValueError: a line is damaged, or holds something else.
+        """
         path = self.path / _METRICS
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"line {number} of {path} is damaged; `train --resume` repairs it") from error
+        return [_record(line, number, path) for number, line in enumerate(opening.lines(path), start=1)]
+
+
+def _record(line: bytes, number: int, path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if (
+        not isinstance(record, dict)
+        or not isinstance(record.get("kind"), str)
+        or type(record.get("step")) is not int
+        or not all(_is_plain(value) for value in record.values())
+    ):
+        raise ValueError(f"line {number} of {path} is damaged; `train --resume` repairs it, if it is the last")
+    return record
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether the value is one that `record` writes: numbers that a figure can show, texts, and numbers by name."""
+    if isinstance(value, dict):
+        return all(part is None or isinstance(part, int | float) for part in value.values())
+    return value is None or isinstance(value, str) or (isinstance(value, int | float) and abs(value) < _HUGE)
 
 
 def _unpickled(data: bytes) -> Any:
@@ -124,10 +150,10 @@ class RunWriter:
     it are done again: each is there once.
     """
 
-    def __init__(self, path: Path, held: IO[bytes]) -> None:
+    def __init__(self, path: Path, held: Lock) -> None:
         self.path = path
         self._held = held
-        self._metrics = (path / _METRICS).open("ab")
+        self._metrics = opening.appending(path / _METRICS)
 
     @classmethod
     def create(
@@ -150,7 +176,7 @@ class RunWriter:
         Raises:
             ValueError: `path` exists, or its parent cannot be written.
         """
-        if path.exists():
+        if os.path.lexists(path):
             raise ValueError(f"{path} exists already; continue it with --resume {path}, or choose another --out")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -172,8 +198,12 @@ class RunWriter:
         return writer
 
     @classmethod
-    def resume(cls, path: Path) -> tuple[Self, dict[str, Any]]:
+    def resume(cls, path: Path, largest: int = _LARGEST) -> tuple[Self, dict[str, Any]]:
         """Take the run over where its checkpoint stands; returns the writer and that checkpoint.
+
+        Args:
+            path: the run directory.
+            largest: most bytes that a checkpoint of this run can have.
 
         Raises:
             ValueError: no run directory, a damaged one, or another process is training in it.
@@ -187,9 +217,8 @@ class RunWriter:
             raise ValueError(f"another process is training in {path}; wait for it, or stop it first")
         writer = cls(path, held)
         try:
-            saved = run.checkpoint()
-            for leftover in path.glob(f"*{PARTIAL}"):
-                leftover.unlink()
+            saved = run.checkpoint(largest)
+            remove_files(path, (*RUN_FILES, *RESULT_FILES))
             writer._cut(saved["metrics_bytes"])
         except BaseException:
             writer.close()
