@@ -1,6 +1,7 @@
 """Files that are either the old one or the new one, whatever kills the writer."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -40,10 +41,10 @@ def require_writable(path: Path) -> None:
     Raises:
         ValueError: nothing can be made there; the sentence has the path and the system's reason.
     """
-    if path.is_dir() and not path.is_symlink():
-        raise ValueError(f"{path} cannot be written: it is a directory; move it away")
     place = path
     try:
+        if path.is_dir() and not path.is_symlink():
+            raise OSError(errno.EISDIR, "it is a directory")
         while not place.parent.exists():
             place = place.parent
         probe = place.with_name(partial_name(place.name))
