@@ -8,6 +8,7 @@ import torch
 
 # The tensors of the tests are too small to share, and on busy cores two threads wait for one another.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 
 
 @pytest.fixture(autouse=True)

@@ -193,7 +193,7 @@ def _below_bounds(errors: Sequence[Record]) -> Finding:
         "Where the inner loss is convex, theorem 3.8 bounds the error of the meta-gradient.",
         f"All {len(bounded)} errors are at most {closest:.2f} of their bounds; α times the curvature is at most "
         f"{curvatures[0]:.2g} to {curvatures[-1]:.2g}, by task (the theorem asks for 1; above it the bounds are those "
-        "of docs/derivation.md).",
+        "of docs/explanation/derivation-bounds.md).",
         closest <= 1,
     )
 

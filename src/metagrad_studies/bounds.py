@@ -42,7 +42,7 @@ class Bounds(Study[BoundsSettings]):
     choices: ClassVar[tuple[str, ...]] = (
         "Theorems 3.8 and 3.10 are drawn as printed. For Hessians that do not commute the printed bounds of FirstOrder "
         "and of Truncated in 3.8 can be exceeded; `metagrad.estimators.error_bound` has the correct ones, and "
-        "docs/derivation.md the proofs.",
+        "docs/explanation/derivation.md the proofs.",
         "L = 0 is FirstOrder in all three; theorem 3.10 at M = 1 needs L of at least 1 for Truncated.",
     )
 

@@ -249,7 +249,7 @@ def test_two_of_three_estimates_of_the_error_are_within_a_factor_of_three():
 
 @pytest.mark.parametrize("rate", [0.3, 1.0, 3.0])
 def test_the_error_is_what_the_models_get_wrong_of_changes(rate):
-    """Equations 9 and 10 of docs/derivation.md, with every model written out as a matrix."""
+    """Equations 9 and 10 of docs/explanation/derivation-learned-center.md, with every model written out as a matrix."""
     steps, u = 6, outer()
     chain = Bowls.drifting(rate, steps=steps)
     curved, unit = rate * chain.hessians, torch.eye(SIZE, dtype=torch.float64)

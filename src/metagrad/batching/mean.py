@@ -64,7 +64,7 @@ def meta_gradient(
     Raises:
         ValueError: tasks that are empty, not finite, or do not fit together or the meta-parameters; a meta-parameter
             that the estimator cannot reach; a model that draws random numbers.
-        TypeError: tasks that are not `Task`s, or an estimator that is not one.
+        TypeError: tasks that are not of the type `Task`, or an estimator that is not one.
 
     Cost: per task K inner gradients, one outer gradient and `estimator.cost(K)`. Memory: the states and gradients of
     the tasks that run side by side, 2K + 1 copies of the adapted parameters each for SGD unless `loop.trajectory`

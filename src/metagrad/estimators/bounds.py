@@ -2,7 +2,7 @@
 
 They hold for a chain whose direct maps are the identity and whose meta-parameters are its start (plain SGD on the whole
 model): link k is I − E_k, with E_k = α·H_k. Errors are relative to the norm of the outer gradient g.
-Statements and proofs: docs/derivation.md.
+Statements and proofs: docs/explanation/derivation-bounds.md.
 """
 
 import math
@@ -33,9 +33,10 @@ def error_bound(estimator: Pullback, curvature: CurvatureRange) -> float:
         curvature: ranges of the K curvature factors.
 
     Cost: some K² floating-point operations, and some 16 K² complex ones for first-order parts. No tensor is touched.
-    When it is wrong: for rules with state, learned rates, and what losses read of the meta-parameters beside the start,
-    it bounds another quantity (docs/derivation.md, section 7). It is for one task: for a mean over tasks, take the mean
-    of bound·‖g‖. Source: theorems 3.6, 3.8 and 3.10 of the binomial paper, generalised in docs/derivation.md.
+    When it is wrong: for rules with state, learned rates, and what losses read of the meta-parameters beside the
+    start, it bounds another quantity (docs/explanation/derivation-theorems.md, section 7). It is for one task: for
+    a mean over tasks, take the mean of bound·‖g‖. Source: theorems 3.6, 3.8 and 3.10 of the binomial paper,
+    generalised in docs/explanation/derivation-bounds.md.
 
     Raises:
         TypeError: `estimator` is not one that pulls back through a chain by products alone, or has center "auto".

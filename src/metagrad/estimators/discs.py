@@ -15,7 +15,7 @@ def farthest_product(low: Sequence[float], high: Sequence[float], center: float 
     If some high_k is above 1, an upper bound: |1 − s|^K and the largest ∏|z_k| added.
 
     Cost: 16 K + 64 evaluations of a product of K complex numbers. A maximum on a line, found to rounding.
-    Source: docs/derivation.md, section 3.
+    Source: docs/explanation/derivation-truncation.md, section 3.
     """
     middles = [(a + b) / 2 for a, b in zip(low, high, strict=True)]
     radii = [(b - a) / 2 for a, b in zip(low, high, strict=True)]

@@ -22,7 +22,7 @@ class Split(Pullback):
 
     A window larger than the loop means `late` everywhere. Cost: the sum of both, rounds included.
     Diagnostics: "error_estimate" is (1 + late)·(1 + early) − 1 where both parts know their error (`Exact`, and parts
-    without a step, have none), and absent otherwise. What else both report is told apart as "late_…" and "early_…".
+    without a step, have none), and absent otherwise. What else the parts report has the prefix `late_` or `early_`.
     When it is wrong: where either part is; the early part receives what the late part made of the outer gradient.
 
     Args:

@@ -38,5 +38,5 @@ def _wanted(problem: AnyProblem) -> tuple[tuple[Download, ...], str]:
         raise ValueError("a folder of your own images cannot be downloaded; name it with --data DIR")
     raise ValueError(
         f"{problem.dataset} cannot be downloaded here, because ImageNet's terms are between you and its makers; "
-        "docs/data.md says which files to get, then give --data DIR"
+        "docs/how-to/data.md says which files to get, then give --data DIR"
     )

@@ -30,16 +30,18 @@ class _Kind(NamedTuple):
     load: Callable[[Path, int], MetaSplit]  # of a directory, and the size of the images
 
 
-_CIFAR_FILES = "cifar-100-python.tar.gz (www.cs.toronto.edu/~kriz/cifar.html), or another form that docs/data.md lists"
+_CIFAR_FILES = (
+    "cifar-100-python.tar.gz (www.cs.toronto.edu/~kriz/cifar.html), or another form that docs/how-to/data.md lists"
+)
 _KINDS: Mapping[str, _Kind] = {
     "mini-imagenet": _Kind(
         "miniImageNet",
-        "mini-imagenet-cache-train.pkl, -val.pkl and -test.pkl, or another form that docs/data.md lists",
+        "mini-imagenet-cache-train.pkl, -val.pkl and -test.pkl, or another form that docs/how-to/data.md lists",
         lambda directory, _: load_mini_imagenet(directory),
     ),
     "tiered-imagenet": _Kind(
         "tieredImageNet",
-        "train_images_png.pkl, train_labels.pkl and those of val and test, or another form that docs/data.md lists",
+        "train_images_png.pkl, train_labels.pkl, those of val and test, or another form that docs/how-to/data.md lists",
         lambda directory, _: load_tiered_imagenet(directory),
     ),
     "cifar-fs": _Kind("CIFAR-FS", _CIFAR_FILES, lambda directory, _: load_cifar_fs(directory)),
