@@ -10,7 +10,13 @@ from metagrad import checks
 
 
 def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Fraction of examples whose largest logit is the target's: logits [N, C], integer targets [N], a 0-d result."""
+    """Fraction of examples whose largest logit is the target's: logits [N, C], integer targets [N], a 0-d result.
+
+    Example:
+        >>> import torch
+        >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0]))
+        tensor(0.5000)
+    """
     return (predictions.argmax(dim=-1) == targets).to(predictions.dtype).mean()
 
 
@@ -22,6 +28,11 @@ class MLP(nn.Module):
 
     Raises:
         ValueError: fewer than two widths, or a width below 1.
+
+    Example:
+        >>> import torch
+        >>> MLP([1, 40, 40, 1])(torch.randn(10, 1)).shape
+        torch.Size([10, 1])
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
@@ -50,6 +61,11 @@ class Conv4(nn.Module):
 
     Raises:
         ValueError: a size below 16 with max-pooling (nothing would be left after four halvings), or a count below 1.
+
+    Example:
+        >>> import torch
+        >>> Conv4(ways=5, channels=3, filters=32, size=84, pooling="max")(torch.randn(2, 3, 84, 84)).shape
+        torch.Size([2, 5])
     """
 
     def __init__(

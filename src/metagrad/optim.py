@@ -26,6 +26,13 @@ class NormalizedSGD(torch.optim.Optimizer):
 
     Raises:
         ValueError: a hyper-parameter out of range.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+        >>> weight.grad = torch.tensor([30.0, 40.0])
+        >>> NormalizedSGD([weight], lr=1.0, momentum=0.0).step()  # one step of length 1 along the gradient
+        >>> weight.data
+        tensor([2.4000, 3.2000])
     """
 
     def __init__(

@@ -14,14 +14,24 @@ Tree = Tensor | dict[str, "Tree"]
 
 
 def map(fn: Callable[..., Tensor], tree: Tree, *others: Tree) -> Tree:
-    """Apply `fn` leaf by leaf to trees that share the structure of the first."""
+    """Apply `fn` leaf by leaf to trees that share the structure of the first.
+
+    Example:
+        >>> map(torch.neg, {"weight": torch.tensor(2.0)})
+        {'weight': tensor(-2.)}
+    """
     if isinstance(tree, dict):
         return {name: map(fn, branch, *(_branch(other, name) for other in others)) for name, branch in tree.items()}
     return fn(tree, *others)
 
 
 def items(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield (dotted path, leaf) pairs in insertion order."""
+    """Yield (dotted path, leaf) pairs in insertion order.
+
+    Example:
+        >>> list(items({"layer": {"weight": torch.tensor(2.0)}}))
+        [('layer.weight', tensor(2.))]
+    """
     if isinstance(tree, dict):
         for name, branch in tree.items():
             yield from items(branch, f"{prefix}.{name}" if prefix else name)
@@ -30,12 +40,22 @@ def items(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def leaves(tree: Tree) -> list[Tensor]:
-    """The tensors of a tree, in insertion order."""
+    """The tensors of a tree, in insertion order.
+
+    Example:
+        >>> leaves({"layer": {"weight": torch.tensor(2.0)}, "bias": torch.tensor(1.0)})
+        [tensor(2.), tensor(1.)]
+    """
     return [leaf for _, leaf in items(tree)]
 
 
 def add(first: Tree, second: Tree) -> Tree:
-    """Sum over the union of names."""
+    """Sum over the union of names.
+
+    Example:
+        >>> add({"weight": torch.tensor(2.0)}, {"bias": torch.tensor(1.0)})
+        {'weight': tensor(2.), 'bias': tensor(1.)}
+    """
     if isinstance(first, dict) and isinstance(second, dict):
         return _merged(add, first, second)
     # {} is the zero of any shape, a tensor's included.
@@ -49,17 +69,32 @@ def add(first: Tree, second: Tree) -> Tree:
 
 
 def scale(tree: Tree, factor: float | Tensor) -> Tree:
-    """Multiply every leaf by one number."""
+    """Multiply every leaf by one number.
+
+    Example:
+        >>> scale({"weight": torch.tensor(2.0)}, 0.5)
+        {'weight': tensor(1.)}
+    """
     return map(lambda leaf: leaf * factor, tree)
 
 
 def subtract(first: Tree, second: Tree) -> Tree:
-    """Difference over the union of names."""
+    """Difference over the union of names.
+
+    Example:
+        >>> subtract({"weight": torch.tensor(2.0)}, {"weight": torch.tensor(0.5)})
+        {'weight': tensor(1.5000)}
+    """
     return add(first, scale(second, -1.0))
 
 
 def dot(first: Tree, second: Tree) -> Tensor:
-    """Inner product of two trees of one structure, as a 0-d tensor."""
+    """Inner product of two trees of one structure, as a 0-d tensor.
+
+    Example:
+        >>> dot({"a": torch.tensor([1.0, 2.0])}, {"a": torch.tensor([3.0, 4.0])})
+        tensor(11.)
+    """
     products = leaves(map(lambda a, b: (a * b).sum(), first, second))
     if not products:
         raise ValueError("the inner product of two empty trees has no type: give at least one tensor")
@@ -67,32 +102,62 @@ def dot(first: Tree, second: Tree) -> Tensor:
 
 
 def norm(tree: Tree) -> Tensor:
-    """Euclidean norm over all leaves, as a 0-d tensor."""
+    """Euclidean norm over all leaves, as a 0-d tensor.
+
+    Example:
+        >>> norm({"a": torch.tensor(3.0), "b": torch.tensor(4.0)})
+        tensor(5.)
+    """
     return dot(tree, tree).sqrt()
 
 
 def stack(trees: Sequence[Tree]) -> Tree:
-    """Join trees of one structure along a new leading axis."""
+    """Join trees of one structure along a new leading axis.
+
+    Example:
+        >>> stack([{"a": torch.tensor(1.0)}, {"a": torch.tensor(2.0)}])
+        {'a': tensor([1., 2.])}
+    """
     return map(lambda *same: torch.stack(same), trees[0], *trees[1:])
 
 
 def join(first: Tree, second: Tree) -> Tree:
-    """Put two trees of one structure one after the other along their leading axes."""
+    """Put two trees of one structure one after the other along their leading axes.
+
+    Example:
+        >>> join({"a": torch.tensor([1.0])}, {"a": torch.tensor([2.0, 3.0])})
+        {'a': tensor([1., 2., 3.])}
+    """
     return map(lambda a, b: torch.cat([a, b]), first, second)
 
 
 def pick(tree: Tree, index: int | slice) -> Tree:
-    """Entry (or entries) `index` of the leading axis of every leaf: a view."""
+    """Entry (or entries) `index` of the leading axis of every leaf: a view.
+
+    Example:
+        >>> pick({"a": torch.tensor([1.0, 2.0])}, 1)
+        {'a': tensor(2.)}
+    """
     return map(lambda leaf: leaf[index], tree)
 
 
 def detach(tree: Tree) -> Tree:
-    """The same values outside every autograd graph; inference tensors become ordinary ones."""
+    """The same values outside every autograd graph; inference tensors become ordinary ones.
+
+    Example:
+        >>> detach({"a": torch.ones(1, requires_grad=True)})
+        {'a': tensor([1.])}
+    """
     return map(lambda leaf: leaf.detach().clone() if leaf.is_inference() else leaf.detach(), tree)
 
 
 def fill(tree: Tree, like: Tree) -> Tree:
-    """`tree` with a tensor of zeros wherever `like` has a leaf that `tree` does not mention."""
+    """`tree` with a tensor of zeros wherever `like` has a leaf that `tree` does not mention.
+
+    Example:
+        >>> fill({}, like={"a": torch.ones(2)})
+        {'a': tensor([0., 0.])}
+    """
     if isinstance(like, dict):
         if not isinstance(tree, dict):
             raise ValueError("the trees differ in structure: one is a tensor where the other has branches")
@@ -105,21 +170,36 @@ def fill(tree: Tree, like: Tree) -> Tree:
 
 
 def overlay(base: Tree, part: Tree) -> Tree:
-    """`base` with the leaves that `part` mentions replaced by those of `part`."""
+    """`base` with the leaves that `part` mentions replaced by those of `part`.
+
+    Example:
+        >>> overlay({"a": torch.tensor(1.0), "b": torch.tensor(2.0)}, {"b": torch.tensor(3.0)})
+        {'a': tensor(1.), 'b': tensor(3.)}
+    """
     if isinstance(base, dict) and isinstance(part, dict):
         return base | {name: overlay(base[name], branch) for name, branch in part.items()}
     return part
 
 
 def union(first: Tree, second: Tree) -> Tree:
-    """The leaves that either tree mentions; where both do, those of the first."""
+    """The leaves that either tree mentions; where both do, those of the first.
+
+    Example:
+        >>> union({"a": torch.tensor(1.0)}, {"a": torch.tensor(9.0), "b": torch.tensor(2.0)})
+        {'a': tensor(1.), 'b': tensor(2.)}
+    """
     if isinstance(first, dict) and isinstance(second, dict):
         return _merged(union, first, second)
     return first
 
 
 def absent(tree: Tree, like: Tree) -> list[str]:
-    """Dotted paths of the leaves of `like` that `tree` does not mention."""
+    """Dotted paths of the leaves of `like` that `tree` does not mention.
+
+    Example:
+        >>> absent({"a": torch.ones(1)}, like={"a": torch.ones(1), "b": {"c": torch.ones(1)}})
+        ['b.c']
+    """
     mentioned = {path for path, _ in items(tree)}
     return [path for path, _ in items(like) if path not in mentioned]
 

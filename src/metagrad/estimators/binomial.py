@@ -47,6 +47,14 @@ class Binomial(Pullback):
     Raises:
         TypeError: an argument of the wrong type.
         ValueError: `order` is negative, `scale` or `center` is not finite, or a `scale` beside a center of "auto".
+
+    Example:
+        >>> Binomial(order=2).cost(num_steps=5)  # more products than Exact, in fewer rounds
+        Cost(products=8, rounds=2, solves=0)
+        >>> from metagrad.estimators import CurvatureRange, Truncated, error_bound
+        >>> steps = CurvatureRange.lipschitz([0.1] * 5)  # the norm of α·H at each of five steps
+        >>> f"{error_bound(Binomial(order=2), steps):.4f} {error_bound(Truncated(window=2), steps):.4f}"
+        '0.0105 0.4005'
     """
 
     order: int

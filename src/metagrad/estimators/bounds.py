@@ -40,6 +40,11 @@ def error_bound(estimator: Pullback, curvature: CurvatureRange) -> float:
 
     Raises:
         TypeError: `estimator` is not one that pulls back through a chain by products alone, or has center "auto".
+
+    Example:
+        >>> steps = CurvatureRange.convex([0.1] * 5)  # 0 ≤ α·H ≤ 0.1 at each of five steps
+        >>> f"{error_bound(FirstOrder(), steps):.3f} {error_bound(Binomial(order=2), steps):.3f}"
+        '0.410 0.010'
     """
     match estimator:
         case Exact():

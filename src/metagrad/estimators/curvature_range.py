@@ -22,6 +22,12 @@ class CurvatureRange:
     Raises:
         TypeError: an entry is not a number.
         ValueError: an entry is not finite, lengths differ, or some low is above its high.
+
+    Example:
+        >>> len(CurvatureRange(low=(-0.01, 0.0), high=(0.2, 0.3)))
+        2
+        >>> CurvatureRange.convex([0.2, 0.3]).low
+        (0.0, 0.0)
     """
 
     low: tuple[float, ...]

@@ -39,6 +39,10 @@ class FiniteDifference(Estimator):
     Raises:
         ValueError: `nudge` is not positive, `sides` is unknown, or (in use) nothing in the inner loss depends on the
             meta-parameters.
+
+    Example:
+        >>> FiniteDifference(sides="symmetric").cost(num_steps=5)  # two more inner loops, no second derivative
+        Cost(products=0, rounds=0, solves=2)
     """
 
     walks: ClassVar[bool] = False

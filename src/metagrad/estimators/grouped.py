@@ -35,6 +35,10 @@ class Grouped(Pullback):
     Raises:
         TypeError: `groups` is no integer.
         ValueError: it is below 1.
+
+    Example:
+        >>> Grouped(groups=2).cost(num_steps=5)  # the products of Exact, in two rounds
+        Cost(products=5, rounds=2, solves=0)
     """
 
     groups: int

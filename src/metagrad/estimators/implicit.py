@@ -47,6 +47,10 @@ class ConjugateGradient:
 
     Raises:
         ValueError: `iterations` below 1 or `damping` negative.
+
+    Example:
+        >>> Implicit(ConjugateGradient(iterations=5)).cost(num_steps=16)
+        Cost(products=6, rounds=6, solves=0)
     """
 
     iterations: int = 5
@@ -94,6 +98,10 @@ class Neumann:
 
     Raises:
         ValueError: `iterations` is negative.
+
+    Example:
+        >>> Implicit(Neumann(iterations=0)).cost(num_steps=16)
+        Cost(products=1, rounds=1, solves=0)
     """
 
     iterations: int = 5
@@ -131,6 +139,10 @@ class Implicit(Estimator):
 
     Raises:
         ValueError: in use, when nothing in the inner loss depends on the meta-parameters.
+
+    Example:
+        >>> Implicit(Neumann(iterations=3)).cost(num_steps=16)  # the solver's products, and one for the mixed term
+        Cost(products=4, rounds=4, solves=0)
     """
 
     walks: ClassVar[bool] = False

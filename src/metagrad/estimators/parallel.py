@@ -38,6 +38,10 @@ class Parallel(Pullback):
     Raises:
         TypeError: `rounds` is no integer.
         ValueError: it is negative.
+
+    Example:
+        >>> Parallel(rounds=2).cost(num_steps=5)
+        Cost(products=9, rounds=2, solves=0)
     """
 
     rounds: int

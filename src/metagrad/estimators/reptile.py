@@ -16,6 +16,10 @@ class Reptile(Estimator):
     When it is wrong: always as a gradient of the query loss; it has the units of parameters, so its outer rate does
     not carry over from other estimators. It reaches what is adapted and nothing else (no learned rates, no body).
     Source: Nichol et al. 2018.
+
+    Example:
+        >>> Reptile().cost(num_steps=5)
+        Cost(products=0, rounds=0, solves=0)
     """
 
     walks: ClassVar[bool] = False

@@ -33,6 +33,10 @@ class Split(Pullback):
     Raises:
         TypeError: a part is not an estimator that pulls back through a chain.
         ValueError: `window` is negative.
+
+    Example:
+        >>> Split(window=2, late=Exact(), early=FirstOrder()).cost(num_steps=5)
+        Cost(products=2, rounds=2, solves=0)
     """
 
     window: int
@@ -99,6 +103,10 @@ class Truncated(Pullback):
 
     Raises:
         ValueError: `window` is negative.
+
+    Example:
+        >>> Truncated(window=2).cost(num_steps=5)
+        Cost(products=2, rounds=2, solves=0)
     """
 
     window: int
@@ -128,6 +136,10 @@ class Hybrid(Pullback):
 
     Raises:
         ValueError: `window` or `order` is negative.
+
+    Example:
+        >>> Hybrid(window=4, order=2).cost(num_steps=5)
+        Cost(products=6, rounds=2, solves=0)
     """
 
     window: int

@@ -32,6 +32,12 @@ class ImageEpisodes:
         TypeError: a count is not an integer, or `dtype` is not floating.
         ValueError: `ways` is below 2 or more than the pool's classes, a class has fewer than shots + queries images, or
             `mean` and `std` do not fit the channels.
+
+    Example:
+        >>> pool = ClassPool(torch.rand(60, 1, 28, 28), labels=torch.arange(60) % 6)  # 6 classes of 10 images
+        >>> task = ImageEpisodes(pool, ways=5, shots=1, queries=3).sample(4, torch.Generator().manual_seed(0))
+        >>> task.support.inputs.shape, task.query.targets.shape
+        (torch.Size([4, 5, 1, 28, 28]), torch.Size([4, 15]))
     """
 
     pool: ClassPool

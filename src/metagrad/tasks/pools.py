@@ -26,6 +26,11 @@ class ClassPool:
         TypeError: `images` is neither uint8 nor floating, or `labels` are not integers.
         ValueError: the pool is empty, lengths disagree, a label has no name, a class has no image, a name is used
             twice, or an image is not finite.
+
+    Example:
+        >>> pool = ClassPool(torch.rand(4, 1, 8, 8), labels=torch.tensor([0, 1, 1, 0]), names=["cat", "dog"])
+        >>> len(pool), pool.counts.tolist()
+        (2, [2, 2])
     """
 
     def __init__(self, images: Tensor, labels: Tensor, names: Sequence[str] | None = None) -> None:
@@ -225,6 +230,12 @@ def split(
 
     Raises:
         ValueError: a list is empty, a class is unknown, or a class is named twice.
+
+    Example:
+        >>> pool = ClassPool(torch.rand(6, 1, 8, 8), labels=torch.arange(6), names=list("abcdef"))
+        >>> pools = split(pool, train=["a", "b", "c"], validation=["d"], test=["e", "f"])
+        >>> len(pools.train), len(pools.test)
+        (3, 2)
     """
     return MetaSplit.disjoint(pool.subset(train), pool.subset(validation), pool.subset(test))
 

@@ -30,6 +30,11 @@ class Sinusoids:
     Raises:
         TypeError: a number of points is not an integer, a range is not two numbers, or `dtype` is not floating.
         ValueError: a number of points is below 1, or a range is reversed or not finite.
+
+    Example:
+        >>> tasks = Sinusoids(support=10, query=10).sample(25, torch.Generator().manual_seed(0))
+        >>> tasks.support.inputs.shape, tasks.query.targets.shape
+        (torch.Size([25, 10, 1]), torch.Size([25, 10, 1]))
     """
 
     support: int = 10
@@ -80,6 +85,12 @@ class Quadratics:
     Raises:
         TypeError: a count is not an integer, `noise` is not a number, or `dtype` is not floating.
         ValueError: a count is below 1, or `noise` is negative or not finite.
+
+    Example:
+        >>> source = Quadratics(dimension=3, dtype=torch.float64)
+        >>> task = source.sample(2, torch.Generator().manual_seed(0))
+        >>> source.meta_gradient(task, torch.zeros(3, dtype=torch.float64), lr=0.1, num_steps=5).shape  # in closed form
+        torch.Size([2, 3])
     """
 
     dimension: int
