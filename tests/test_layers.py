@@ -16,6 +16,7 @@ LAYERS = [
     {"learner"},
     {"training"},
     {"experiments"},
+    {"studies"},
     {"reporting"},
     {"terminal"},
     {"commands", "reproducing", "reporting_command"},
@@ -46,6 +47,14 @@ def test_no_arrow_points_back():
         own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         for name in imported(path) - {own, "__version__"}:
             assert LEVEL[name] < LEVEL[own], f"{path.relative_to(PACKAGE)} imports metagrad.{name} from above or beside"
+
+
+def test_metagrad_imports_nothing_of_the_studies_next_door():
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] == "metagrad_studies" for name in modules), path
 
 
 def test_estimators_know_only_trees():

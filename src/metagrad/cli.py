@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 
 import torch
 
-from metagrad import __version__
+from metagrad import __version__, studies
 from metagrad.commands import run_compare, run_evaluate, run_list, run_train
 from metagrad.experiments.options import CommandError, Parser, normal
 from metagrad.reporting_command import run_report
@@ -119,10 +119,8 @@ def _complain(command: str, message: str) -> int:
 
 def _raised_by_metagrad(error: BaseException) -> bool:
     frames = list(traceback.walk_tb(error.__traceback__))
-    return bool(frames) and frames[-1][0].f_globals.get("__name__", "").split(".")[0] in (
-        "metagrad",
-        "metagrad_studies",
-    )
+    module = frames[-1][0].f_globals.get("__name__", "") if frames else ""
+    return module.split(".")[0] in {"metagrad", *studies.packages()}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from metagrad import terminal
+from metagrad import studies, terminal
 from metagrad.experiments import comparison_figure, figures, session, tables, training_figure
 from metagrad.experiments.compare import Effort, compare, record
 from metagrad.experiments.config import Experiment
@@ -21,7 +21,6 @@ from metagrad.training.files import require_writable
 from metagrad.training.json_files import write_json
 from metagrad.training.progress import Reporter
 from metagrad.training.run import Run
-from metagrad_studies.catalogue import STUDIES
 
 
 def run_train(arguments: list[str]) -> int:
@@ -197,12 +196,12 @@ def run_list(arguments: list[str]) -> int:
         for cls in kind.classes():
             table.add_row(short(parse(cls.__name__, kind)), _first_line(cls))
         console.print(table)
-    studies = Table(
+    table = Table(
         "study", "what it measures", "source", title="Studies: metagrad reproduce STUDY", title_justify="left"
     )
-    for study in STUDIES.values():
-        studies.add_row(study.name, study.title, study.source)
-    console.print(studies)
+    for name, catalogue in studies.catalogues().items():
+        table.add_row(name, catalogue[name].title, catalogue[name].source)
+    console.print(table)
     return 0
 
 

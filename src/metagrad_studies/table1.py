@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from metagrad_studies import methods
-from metagrad_studies.accuracy import AccuracyStudy
-from metagrad_studies.accuracy_settings import AccuracySettings
-from metagrad_studies.accuracy_sizes import SEEDS, data_sets
-from metagrad_studies.comparing import Compared, compared, counted, every, most
-from metagrad_studies.methods import Method
-from metagrad_studies.study import Asked, Finding, Record, Scale
+from metagrad_studies.accuracy import methods
+from metagrad_studies.accuracy.comparing import Compared, compared, counted, every, most
+from metagrad_studies.accuracy.methods import Method
+from metagrad_studies.accuracy.settings import AccuracySettings
+from metagrad_studies.accuracy.sizes import SEEDS, data_sets
+from metagrad_studies.accuracy.study import AccuracyStudy
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.study import Finding, Request
 
-ANCHOR: Mapping[Scale, float] = {"small": 0.1, "medium": 0.1, "full": 2.0}
+ANCHOR: Mapping[str, float] = {"small": 0.1, "medium": 0.1, "full": 2.0}
 """λ of iMAML's proximal term. At the rates of the smaller sizes 0.1 is the best of 0.02, 0.1, 0.5 and 2; 2 diverges."""
 
 _STEPS = 5  # K of every data set here, so L goes from 0 to 5
@@ -23,6 +24,7 @@ class Table1(AccuracyStudy):
     name: ClassVar[str] = "table1"
     title: ClassVar[str] = "Few-shot accuracy after meta-training with each estimator"
     source: ClassVar[str] = "BinomGBML (arXiv 2604.13263), Table 1"
+    corrected: ClassVar[bool] = True
     choices: ClassVar[tuple[str, ...]] = (
         "Corrected: intervals are 95 % intervals over seeds and test tasks, and differences to MAML are paired by seed "
         "and task. The paper prints ± the standard error over 600 tasks of one seed, which is half of a 95 % interval.",
@@ -48,19 +50,19 @@ class Table1(AccuracyStudy):
         "size has one order, L = 2.",
     )
 
-    def settings(self, asked: Asked) -> AccuracySettings:
+    def settings(self, request: Request) -> AccuracySettings:
         """The paper's settings at full size; sizes for CPUs below."""
-        found, missing = data_sets(asked, self.name)
-        orders = (2,) if asked.scale == "small" else range(1, _STEPS)
+        found, missing = data_sets(request, self.name)
+        orders = (2,) if request.scale == "small" else range(1, _STEPS)
         return AccuracySettings(
             data_sets=found,
-            methods=rows(orders, ANCHOR[asked.scale], asked.as_published),
-            seeds=SEEDS[:1] if asked.as_published else SEEDS,
-            spread="standard error" if asked.as_published else "95 % interval",
+            methods=rows(orders, ANCHOR[request.scale], request.as_published),
+            seeds=SEEDS[:1] if request.as_published else SEEDS,
+            spread="standard error" if request.as_published else "95 % interval",
             not_found=missing,
         )
 
-    def findings(self, settings: AccuracySettings, records: Sequence[Record]) -> Sequence[Finding]:
+    def findings(self, settings: AccuracySettings, records: Records) -> Sequence[Finding]:
         """The four sentences of the paper's discussion."""
         pairs = _pairs(settings, records, "Binomial L/K", "Truncated")
         implicit = _pairs(settings, records, "Binomial L/K", "iMAML")
@@ -92,7 +94,7 @@ def rows(orders: Sequence[int], anchor: float, as_published: bool) -> tuple[Meth
     return (*listed, methods.exact(_STEPS))
 
 
-def _pairs(settings: AccuracySettings, records: Sequence[Record], first: str, second: str) -> list[Compared]:
+def _pairs(settings: AccuracySettings, records: Records, first: str, second: str) -> list[Compared]:
     """Methods of two names at equal order, on every data set."""
     return [
         compared(records, data, one, other)
@@ -103,7 +105,7 @@ def _pairs(settings: AccuracySettings, records: Sequence[Record], first: str, se
     ]
 
 
-def _shrinking(settings: AccuracySettings, records: Sequence[Record]) -> Finding:
+def _shrinking(settings: AccuracySettings, records: Records) -> Finding:
     """From the smallest order to the largest Binomial has to gain, and to end above Truncated."""
     claim = "The distance of BinomMAML to MAML shrinks rapidly with L, that of TruncMAML slowly; a small L suffices."
     binomial, truncated = (methods.named(settings.methods, name) for name in ("Binomial L/K", "Truncated"))
@@ -128,3 +130,6 @@ def _shrinking(settings: AccuracySettings, records: Sequence[Record]) -> Finding
         f"{binomial[-1].order} it is beside Truncated {counted(ahead)}.",
         verdict,
     )
+
+
+STUDY = Table1()

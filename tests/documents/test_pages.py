@@ -8,7 +8,7 @@ import pytest
 import metagrad
 from documents.pages import DOCS, PAGES, README, ROOT, links, name, python, text, typed
 from metagrad import cli
-from metagrad_studies.catalogue import STUDIES
+from metagrad.studies import catalogues
 
 TUTORIALS = ROOT / "examples" / "tutorials"
 EVERY = [README, *PAGES]
@@ -26,7 +26,7 @@ def test_every_command_is_understood(line, capsys, monkeypatch, tmp_path):
 
     monkeypatch.setattr("metagrad.commands.session.start", stop)
     monkeypatch.setattr("metagrad.commands.compare", stop)
-    monkeypatch.setattr("metagrad.reproducing.carry_out", stop)
+    monkeypatch.setattr("metagrad_studies.core.catalogue.carry_out", stop)
     monkeypatch.setattr("metagrad.experiments.downloading.fetch", stop)
     monkeypatch.setattr("metagrad.terminal.free_path", lambda name: Path("no such", name))
     words = shlex.split(line)[1:]
@@ -45,7 +45,7 @@ def test_every_command_is_understood(line, capsys, monkeypatch, tmp_path):
 def test_a_study_has_the_size_that_it_is_asked_for(line):
     _, _, study, *options = shlex.split(line)
     scale = options[options.index("--scale") + 1] if "--scale" in options else "small"
-    assert scale in STUDIES[study].scales
+    assert scale in catalogues()[study][study].scales
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("python -m benchmarks")])

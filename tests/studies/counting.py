@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from metagrad_studies.study import Asked, Cell, Finding, Listing, Study, only_corrected
+from metagrad_studies.core.study import Cell, Finding, Listing, Request, Study
 
-SMALL, FULL = Asked(scale="small"), Asked(scale="full")
+SMALL, FULL = Request(scale="small"), Request(scale="full")
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,8 @@ class Counting(Study):
         self._cells, self._rows, self._before = cells, rows, before
         self.measured = []
 
-    def settings(self, asked):
-        only_corrected(self, asked)
-        return CountingSettings(self._cells * (2 if asked.scale == "full" else 1), self._rows)
+    def settings(self, request):
+        return CountingSettings(self._cells * (2 if request.scale == "full" else 1), self._rows)
 
     def cells(self, settings):
         return [Cell(f"cell={i}", {"number": i}) for i in range(settings.cells)]

@@ -11,19 +11,20 @@ from metagrad.experiments.config import Experiment, build_learner
 from metagrad.inner.rules import SGD, Momentum
 from metagrad.training.evaluation import fixed_tasks
 from metagrad_studies.anil import Anil
-from metagrad_studies.head_errors import head_errors
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
-from metagrad_studies.study import Asked
+from metagrad_studies.anil.errors import head_errors
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.core.study import Request
 from studies.made_accuracies import made, tiny
 
-GENERATED = Asked(scale="small")
+GENERATED = Request(scale="small")
 STEPS, RATE = 5, 0.3
 
 
 class Tiny(Anil):
-    def settings(self, asked):
-        settings = super().settings(asked)
+    def settings(self, request):
+        settings = super().settings(request)
         labels = tuple(method.label for method in settings.methods)
         config = settings.data_sets[0].config
         reduced = tiny(settings, labels)
@@ -134,11 +135,11 @@ def records(binomial, bound, head, whole_seconds):
 )
 def test_the_claims(made_of, held):
     settings, found = records(*made_of)
-    assert [finding.held for finding in Anil().findings(settings, found)] == held
+    assert [finding.held for finding in Anil().findings(settings, Records(found))] == held
 
 
 @pytest.mark.slow
 def test_a_tiny_study_from_end_to_end(tmp_path):
-    findings = carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Quiet())
+    findings = carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Watcher())
     assert findings[0].held is True  # theory holds at any size
     assert "| Truncated(window=2) |" in (tmp_path / "s" / "summary.md").read_text()

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from metagrad.estimators import Binomial
-from metagrad_studies import sinusoid
-from metagrad_studies.batch_errors import BatchErrors
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
-from metagrad_studies.task_errors import estimates
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.fig3a import BatchErrors
+from metagrad_studies.instruments import sinusoid
+from metagrad_studies.instruments.task_errors import estimates
 from studies.made import SMALL, With, measured
 
 STUDY = BatchErrors()
@@ -45,7 +46,7 @@ def test_a_record_is_the_error_of_one_mini_batch(settings, tmp_path):
 
 
 def test_a_tiny_study_runs_from_end_to_end(settings, tmp_path):
-    findings = carry_out(With(STUDY, settings), SMALL, tmp_path / "s", "metagrad reproduce fig3a", Quiet())
+    findings = carry_out(With(STUDY, settings), SMALL, tmp_path / "s", "metagrad reproduce fig3a", Watcher())
     assert findings[0].held
     assert "4 of 4" in (tmp_path / "s" / "summary.md").read_text()
 
@@ -71,18 +72,16 @@ def made_up(settings, factor):
     ],
 )
 def test_findings_on_made_up_records(settings, factor, verdicts):
-    assert [finding.held for finding in STUDY.findings(settings, made_up(settings, factor))] == verdicts
+    assert [finding.held for finding in STUDY.findings(settings, Records(made_up(settings, factor)))] == verdicts
 
 
 def test_the_size_is_the_papers():
     chosen = STUDY.settings(SMALL)
     assert (chosen.batches, chosen.num_steps, chosen.order, chosen.tasks_per_batch) == (200, 5, 4, 10)
-    with pytest.raises(ValueError, match="--as-published has no use"):
-        STUDY.settings(replace(SMALL, as_published=True))
 
 
 @pytest.mark.slow
 @pytest.mark.study
 def test_the_small_size_holds_what_the_paper_claims(tmp_path):
-    findings = carry_out(STUDY, SMALL, tmp_path / "fig3a", "metagrad reproduce fig3a", Quiet())
+    findings = carry_out(STUDY, SMALL, tmp_path / "fig3a", "metagrad reproduce fig3a", Watcher())
     assert all(finding.held for finding in findings), findings

@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch.func import grad
 
-from metagrad_studies.bias import Bias
-from metagrad_studies.logistic import Logistic
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
-from metagrad_studies.study import Asked
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.core.study import Request
+from metagrad_studies.fobmaml_bias import Bias
+from metagrad_studies.fobmaml_bias.logistic import Logistic
 
 STRENGTH = 1.0
 
@@ -55,7 +56,7 @@ def test_a_nudge_that_leaves_no_minimum_is_refused(problem):
 
 @pytest.fixture(scope="module")
 def tiny():
-    settings = Bias().settings(Asked(scale="small"))
+    settings = Bias().settings(Request(scale="small"))
     return replace(
         settings,
         tasks=4,
@@ -71,8 +72,8 @@ def tiny():
 
 @pytest.mark.slow
 def test_the_study_from_end_to_end(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(Bias, "settings", lambda self, asked: tiny)
-    findings = carry_out(Bias(), Asked(scale="small"), tmp_path / "study", "command", Quiet())
+    monkeypatch.setattr(Bias, "settings", lambda self, request: tiny)
+    findings = carry_out(Bias(), Request(scale="small"), tmp_path / "study", "command", Watcher())
     assert [finding.held for finding in findings] == [True] * 4
     assert "0.667" in (tmp_path / "study" / "summary.md").read_text()
     assert (tmp_path / "study" / "figure.png").stat().st_size > 0
@@ -134,17 +135,12 @@ SLOPES = {
     ],
 )
 def test_findings_follow_the_slopes(changed, held):
-    settings = Bias().settings(Asked(scale="small"))
-    assert [finding.held for finding in Bias().findings(settings, records(SLOPES | changed))] == held
-
-
-def test_nothing_was_published_otherwise():
-    with pytest.raises(ValueError, match="--as-published has no use"):
-        Bias().settings(Asked(scale="full", as_published=True))
+    settings = Bias().settings(Request(scale="small"))
+    assert [finding.held for finding in Bias().findings(settings, Records(records(SLOPES | changed)))] == held
 
 
 @pytest.mark.slow
 @pytest.mark.study
 def test_small_size(tmp_path):
-    findings = carry_out(Bias(), Asked(scale="small"), tmp_path / "study", "command", Quiet())
+    findings = carry_out(Bias(), Request(scale="small"), tmp_path / "study", "command", Watcher())
     assert all(finding.held for finding in findings)

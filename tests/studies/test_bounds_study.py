@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 from metagrad.training.progress import Silent
-from metagrad_studies.bounds import Bounds
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
-from metagrad_studies.study import Asked, Bench
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.core.study import Bench, Request
+from metagrad_studies.fig2 import Bounds
 
-SMALL = Asked(scale="small")
+SMALL = Request(scale="small")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_values_of_the_paper_by_hand(records):
 
 
 def test_the_claims_hold(tmp_path):
-    findings = carry_out(Bounds(), SMALL, tmp_path / "fig2", "metagrad reproduce fig2", Quiet())
+    findings = carry_out(Bounds(), SMALL, tmp_path / "fig2", "metagrad reproduce fig2", Watcher())
     assert [finding.held for finding in findings] == [True, True]
     assert "12 of 12 pairs" in findings[0].measured
 
@@ -51,11 +52,13 @@ def test_the_claims_hold(tmp_path):
 def test_curves_that_are_not_as_claimed_are_told(records):
     settings = Bounds().settings(SMALL)
     raised = [dict(r, bound=r["bound"] + (0.9 if r["estimator"] == "Binomial" else 0.0)) for r in records]
-    order, closed = Bounds().findings(settings, raised)
+    order, closed = Bounds().findings(settings, Records(raised))
     assert order.held is False
     assert closed.held is False
     [first, *rest] = records
-    assert Bounds().findings(settings, [dict(first, closed_form=first["bound"] + 2e-12), *rest])[1].held is False
+    assert (
+        Bounds().findings(settings, Records([dict(first, closed_form=first["bound"] + 2e-12), *rest]))[1].held is False
+    )
 
 
 def test_other_numbers_of_steps_agree_as_well(tmp_path):

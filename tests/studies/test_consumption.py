@@ -7,17 +7,18 @@ import pytest
 import torch
 
 from metagrad import tree
-from metagrad_studies.consumption import Consumption
-from metagrad_studies.order_contenders import contenders
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
-from metagrad_studies.study import Asked
-from metagrad_studies.utilisation import Clock, sampled
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.core.study import Request
+from metagrad_studies.fig4 import Consumption
+from metagrad_studies.fig4.contenders import contenders
+from metagrad_studies.instruments.utilisation import Clock, sampled
 
 
 @pytest.fixture(scope="module")
 def tiny():
-    settings = Consumption().settings(Asked(scale="small"))
+    settings = Consumption().settings(Request(scale="small"))
     return replace(settings, ways=2, shots=(1, 2), queries=1, size=16, filters=2, num_steps=3, turns=2, device="cpu")
 
 
@@ -39,8 +40,8 @@ def test_contenders_agree_at_both_ends(tiny):
 
 @pytest.mark.slow
 def test_the_study_from_end_to_end(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(Consumption, "settings", lambda self, asked: tiny)
-    findings = carry_out(Consumption(), Asked(scale="small"), tmp_path / "study", "command", Quiet())
+    monkeypatch.setattr(Consumption, "settings", lambda self, request: tiny)
+    findings = carry_out(Consumption(), Request(scale="small"), tmp_path / "study", "command", Watcher())
     assert len(findings) == 4
     assert (tmp_path / "study" / "figure.png").stat().st_size > 0
 
@@ -89,22 +90,22 @@ def records(settings, *, peak=50.0, ratio=1.2, end=1.0, busy=0.8):
     ],
 )
 def test_findings_follow_the_numbers(tiny, made_up, held):
-    assert [finding.held for finding in Consumption().findings(tiny, records(tiny, **made_up))] == held
+    assert [finding.held for finding in Consumption().findings(tiny, Records(records(tiny, **made_up)))] == held
 
 
 def test_an_unmeasured_utilisation_is_undecided(tiny):
     rows = [{**row, "utilisation": None} for row in records(tiny)]
-    assert Consumption().findings(tiny, rows)[-1].held is None
+    assert Consumption().findings(tiny, Records(rows))[-1].held is None
 
 
 def test_a_claim_has_to_hold_in_every_setup(tiny):
     rows = [{**r, "peak_bytes": 200.0} if "peak_bytes" in r and r["shots"] == 1 else r for r in records(tiny)]
     rows = [{**r, "peak_bytes": 100.0} if "peak_bytes" in r and "MAML" in r["family"] else r for r in rows]
-    assert Consumption().findings(tiny, rows)[0].held is False
+    assert Consumption().findings(tiny, Records(rows))[0].held is False
 
 
 @pytest.mark.slow
 @pytest.mark.study
 def test_small_size(tmp_path):
-    findings = carry_out(Consumption(), Asked(scale="small"), tmp_path / "study", "command", Quiet())
+    findings = carry_out(Consumption(), Request(scale="small"), tmp_path / "study", "command", Watcher())
     assert all(finding.held is not None for finding in findings)

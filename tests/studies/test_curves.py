@@ -1,26 +1,26 @@
 """Figure 5: smoothing and distances by hand, verdicts, and a tiny one from end to end."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from metagrad.experiments.config import Experiment
-from metagrad_studies.accuracy_sizes import lasting
-from metagrad_studies.curves import Curves, smoothed
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
-from metagrad_studies.study import Asked
+from metagrad_studies.accuracy.sizes import lasting
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.core.study import Request
+from metagrad_studies.fig5 import Curves, smoothed
 from studies.made_accuracies import made, tiny
 
-GENERATED = Asked(scale="small")
+GENERATED = Request(scale="small")
 LABELS = ("FOMAML", "Truncated, L = 2", "Binomial L/K, L = 2", "MAML")
 
 
 class Tiny(Curves):
-    def settings(self, asked):
-        return tiny(super().settings(asked), LABELS)
+    def settings(self, request):
+        return tiny(super().settings(request), LABELS)
 
 
 def records(above, wobble=0.0):
@@ -43,7 +43,7 @@ def test_curves_are_smoothed_over_a_twentieth():
 
 def test_distances_are_those_of_parallel_lines():
     settings, found = records({"Truncated": 0.3, "Binomial L/K": 0.1})
-    (finding,) = Curves().findings(settings, found)
+    (finding,) = Curves().findings(settings, Records(found))
     assert "losses: 0.3 for Truncated, L = 2 and 0.1 for Binomial L/K, L = 2 in loss (nats)" in finding.measured
     assert "accuracies: 3 for Truncated, L = 2 and 1 for" in finding.measured
 
@@ -54,14 +54,14 @@ def test_distances_are_those_of_parallel_lines():
 )
 def test_the_claim(truncated, binomial, wobble, held):
     settings, found = records({"Truncated": truncated, "Binomial L/K": binomial}, wobble)
-    assert Curves().findings(settings, found)[0].held is held
+    assert Curves().findings(settings, Records(found))[0].held is held
 
 
 def test_a_run_that_stopped_early_is_compared_as_far_as_it_went():
     settings, found = records({"Truncated": 0.3, "Binomial L/K": 0.1})
     found[1]["losses"] = found[1]["losses"][:40]
-    assert Curves().figure(settings, found).axes
-    assert Curves().findings(settings, found)[0].held is True
+    assert Curves().figure(settings, Records(found)).axes
+    assert Curves().findings(settings, Records(found))[0].held is True
 
 
 def test_another_length_keeps_the_number_of_validations():
@@ -70,14 +70,9 @@ def test_another_length_keeps_the_number_of_validations():
     assert (longer.meta_steps, longer.validation.every) == (4000, 1000)
 
 
-def test_as_published_has_no_use():
-    with pytest.raises(ValueError, match="fig5 is measured as it was published anyway"):
-        Curves().settings(replace(GENERATED, as_published=True))
-
-
 @pytest.mark.slow
 def test_a_tiny_figure_from_end_to_end(tmp_path):
-    carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Quiet())
+    carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Watcher())
     found = [json.loads(line) for line in (tmp_path / "s" / "records.jsonl").read_text().splitlines()]
     assert [len(record["losses"]) for record in found] == [3] * 8
     # Equal seeds begin with equal weights and tasks: the first loss is before any difference.

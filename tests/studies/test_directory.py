@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from metagrad_studies.directory import StudyDirectory
+from metagrad_studies.core.directory import StudyDirectory
 from studies.counting import FULL, SMALL, Counting, CountingSettings
 
 SETTINGS = CountingSettings(cells=3, rows=2)
@@ -17,8 +17,8 @@ def path(tmp_path):
     return tmp_path / "study"
 
 
-def opened(path, study=None, asked=SMALL, settings=SETTINGS):
-    return StudyDirectory.open(path, study or Counting(), asked, settings, "metagrad reproduce counting")
+def opened(path, study=None, request=SMALL, settings=SETTINGS):
+    return StudyDirectory.open(path, study or Counting(), request, settings, "metagrad reproduce counting")
 
 
 def filled(path):
@@ -108,8 +108,8 @@ def test_a_cell_without_records_is_refused(path):
     ("change", "named"),
     [
         ({"settings": replace(SETTINGS, offsets=(0.25,))}, "settings"),
-        ({"asked": FULL}, "scale"),
-        ({"asked": replace(SMALL, as_published=True)}, "as_published"),
+        ({"request": FULL}, "scale"),
+        ({"request": replace(SMALL, as_published=True)}, "as_published"),
     ],
 )
 def test_what_was_measured_otherwise_is_not_continued(path, change, named):
@@ -182,7 +182,7 @@ def test_nothing_is_left_where_making_the_directory_failed(path, monkeypatch):
     def full_disk(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr("metagrad_studies.directory.write_json", full_disk)
+    monkeypatch.setattr("metagrad_studies.core.directory.write_json", full_disk)
     with pytest.raises(OSError, match="no space left"):
         opened(path)
     assert list(path.parent.iterdir()) == []

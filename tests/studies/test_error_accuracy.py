@@ -10,17 +10,18 @@ import torch
 
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.presets import PRESETS
-from metagrad_studies import methods
-from metagrad_studies.correlation import rank_correlation
-from metagrad_studies.error_accuracy import ErrorAccuracy
-from metagrad_studies.error_accuracy_findings import share
-from metagrad_studies.error_accuracy_records import pooled_error, run_error, score
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
-from metagrad_studies.study import Asked
+from metagrad_studies.accuracy import methods
+from metagrad_studies.core.intervals import rank_correlation
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.core.study import Request
+from metagrad_studies.error_and_accuracy import ErrorAccuracy
+from metagrad_studies.error_and_accuracy.findings import share
+from metagrad_studies.error_and_accuracy.records import pooled_error, run_error, score
 from studies.made_accuracies import made
 
-GENERATED = Asked(scale="small")
+GENERATED = Request(scale="small")
 LABELS = (
     "FOMAML",
     "Binomial auto, L = 1",
@@ -36,7 +37,7 @@ ERRORS = dict(zip(LABELS, (0.8, 0.3, 0.6, 0.7, 0.5, 0.1, 0.0), strict=True))
 
 def records(means=ACCURACIES, errors=ERRORS, noise=0.0, scale="small"):
     """Records of every method; the sinusoid's loss falls by as much as accuracy rises."""
-    settings = ErrorAccuracy().settings(Asked(scale=scale))
+    settings = ErrorAccuracy().settings(Request(scale=scale))
     found = made(settings, means, noise)
     for record in found:
         label = next(m.label for m in settings.methods if (m.name, m.order) == (record["method"], record["order"]))
@@ -54,20 +55,18 @@ def held(*given, **named):
 def test_rows_and_sizes():
     study = ErrorAccuracy()
     assert tuple(method.label for method in study.settings(GENERATED).methods) == LABELS
-    assert tuple(method.label for method in study.settings(Asked(scale="medium")).methods) == LABELS
+    assert tuple(method.label for method in study.settings(Request(scale="medium")).methods) == LABELS
     settings = study.settings(GENERATED)
     assert [data.title for data in settings.data_sets] == ["Sinusoid", "MNIST-1D 5-way 1-shot"]
     assert settings.not_found == ("Omniglot 20-way 1-shot",)
     assert settings.deciding == "MNIST-1D 5-way 1-shot"
     with pytest.raises(ValueError, match="error-and-accuracy at full size needs --data DIR with Omniglot 20-way"):
-        study.settings(Asked(scale="full"))
-    with pytest.raises(ValueError, match="as-published has no use"):
-        study.settings(Asked(scale="small", as_published=True))
+        study.settings(Request(scale="full"))
 
 
 @pytest.mark.slow
 def test_full_size_is_that_of_the_bars(shared_data):
-    settings = ErrorAccuracy().settings(Asked(scale="full", data=str(shared_data)))
+    settings = ErrorAccuracy().settings(Request(scale="full", data=str(shared_data)))
     assert settings.deciding == "Omniglot 20-way 1-shot"
     assert len(settings.data_sets) == 7
     assert len(settings.methods) == 2 + 4 * 4
@@ -81,7 +80,7 @@ def test_full_size_is_that_of_the_bars(shared_data):
 
 @pytest.mark.slow
 def test_medium_size_trains_twenty_way_with_the_presets_schedule_at_a_constant_rate_and_wider(shared_data):
-    settings = ErrorAccuracy().settings(Asked(scale="medium", data=str(shared_data)))
+    settings = ErrorAccuracy().settings(Request(scale="medium", data=str(shared_data)))
     assert len({data.key for data in settings.data_sets}) == len({data.title for data in settings.data_sets}) == 9
     found = {data.title: Experiment.from_json(data.config) for data in settings.data_sets}
     decays, constant = found["Omniglot 20-way 1-shot"], found["Omniglot 20-way 1-shot, constant rate"]
@@ -164,7 +163,7 @@ def test_exceptions_are_named():
 
 def test_tables():
     settings, found = records()
-    sinusoid, digits, _ = ErrorAccuracy().listings(settings, found)
+    sinusoid, digits, _ = ErrorAccuracy().listings(settings, Records(found))
     assert "loss" not in sinusoid.columns
     rows = {row[0]: row[1:] for row in digits.rows}
     half = 2.262157 * torch.arange(10.0).std().item() / 10**0.5
@@ -174,8 +173,8 @@ def test_tables():
 
 
 class Tiny(ErrorAccuracy):
-    def settings(self, asked):
-        settings = super().settings(asked)
+    def settings(self, request):
+        settings = super().settings(request)
         sets = []
         for data in settings.data_sets:
             config = Experiment.from_json(data.config)
@@ -194,7 +193,7 @@ class Tiny(ErrorAccuracy):
 
 @pytest.mark.slow
 def test_a_tiny_one_from_end_to_end(tmp_path):
-    findings = carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Quiet())
+    findings = carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Watcher())
     assert len(findings) == 6
     found = [json.loads(line) for line in (tmp_path / "s" / "records.jsonl").read_text().splitlines()]
     assert len(found) == 2 * 2 * len(LABELS)
@@ -214,5 +213,7 @@ def test_a_run_without_finite_errors_is_drawn_and_counts_as_the_worst():
     for record in found:
         if record["method"] == "Truncated":
             record["probe_errors"] = [None, 0.5]
-    ErrorAccuracy().figure(settings, found).canvas.draw()
-    assert "Truncated, L = 2 (inf) beats FOMAML (0.8)" in ErrorAccuracy().findings(settings, found)[-1].measured
+    ErrorAccuracy().figure(settings, Records(found)).canvas.draw()
+    assert (
+        "Truncated, L = 2 (inf) beats FOMAML (0.8)" in ErrorAccuracy().findings(settings, Records(found))[-1].measured
+    )

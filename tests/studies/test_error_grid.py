@@ -1,23 +1,29 @@
 """error-grid, tiny and made up; its small size when studies are asked for."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from metagrad import tree
 from metagrad.choosing import Auto, candidates
 from metagrad.estimators import Binomial, Exact, Truncated
 from metagrad.experiments.config import Experiment, build
 from metagrad.experiments.expression import short
 from metagrad.inner.rules import SGD
 from metagrad.probing import TaskProbe
-from metagrad.tasks.task import map_leaves
+from metagrad.tasks.task import Batch, Task, map_leaves
 from metagrad.training.evaluation import fixed_tasks, joined, moved
-from metagrad_studies.error_grid import ErrorGrid
-from metagrad_studies.grid_records import Grid, Place
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
-from metagrad_studies.task_errors import task_errors
+from metagrad.training.progress import Silent
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.core.study import Bench
+from metagrad_studies.error_grid import ErrorGrid, elsewhere
+from metagrad_studies.error_grid.records import Grid, Place
+from metagrad_studies.error_vs_order.families import FAMILIES, LEARNED
+from metagrad_studies.instruments.task_errors import task_errors
 from studies.made import FULL, SMALL, With, measured
 
 STUDY = ErrorGrid()
@@ -111,7 +117,7 @@ def test_what_is_not_finite_is_told_apart(settings, records):
 
 @pytest.mark.slow
 def test_a_tiny_study_runs_from_end_to_end(settings, tmp_path):
-    findings = carry_out(With(STUDY, settings), SMALL, tmp_path / "s", "metagrad reproduce error-grid", Quiet())
+    findings = carry_out(With(STUDY, settings), SMALL, tmp_path / "s", "metagrad reproduce error-grid", Watcher())
     assert len(findings) == 7
     text = (tmp_path / "s" / "summary.md").read_text()
     assert "sinusoid, K = 3: median relative error of single tasks" in text
@@ -127,8 +133,6 @@ def test_sizes(tmp_path):
     assert set(full.networks[1].num_steps) == {5, 10}
     with pytest.raises(ValueError, match="images_background"):
         STUDY.settings(replace(SMALL, data=str(tmp_path)))
-    with pytest.raises(ValueError, match="--as-published has no use"):
-        STUDY.settings(replace(SMALL, as_published=True))
 
 
 def test_medium_size_has_ten_inner_steps_on_images_too_three_seeds_and_twenty_tasks(shared_data):
@@ -143,6 +147,74 @@ def test_medium_size_has_ten_inner_steps_on_images_too_three_seeds_and_twenty_ta
         assert more.tasks * len(medium.seeds) >= 20
     assert len(set(medium.seeds)) == 3
     assert replace(medium, networks=small.networks, seeds=small.seeds) == small
+
+
+def test_late_and_elsewhere_are_sizes_of_the_same_questions(shared_data):
+    late, elsewhere = (
+        STUDY.settings(replace(SMALL, scale=scale, data=str(shared_data))) for scale in ("late", "elsewhere")
+    )
+    assert {network.name for network in late.networks} == {"omniglot-5way-1shot", "cifar-fs-5way-1shot"}
+    assert all((n.stages, n.num_steps, n.tasks) == ((1000,), (5,), 20) for n in late.networks)
+    assert late.seeds == (32,)
+    [residual] = elsewhere.networks
+    assert (residual.alphas, residual.stages, residual.tasks) == ((0.05, 0.2), (0, 30, 100), 7)
+    assert len(elsewhere.seeds) == 3
+    assert late.bars == elsewhere.bars == STUDY.settings(SMALL).bars
+
+
+@pytest.mark.parametrize("scale", ["late", "elsewhere"])
+def test_sizes_of_images_alone_need_data(scale, tmp_path):
+    with pytest.raises(ValueError, match="needs a directory of data; name it with --data DIR"):
+        STUDY.settings(replace(SMALL, scale=scale))
+    with pytest.raises(ValueError, match=r"images_background|FC100"):
+        STUDY.settings(replace(SMALL, scale=scale, data=str(tmp_path)))
+
+
+class Noise:
+    """Five classes of small colour images that are nothing but noise."""
+
+    ways = 5
+
+    def sources(self, device):
+        return SimpleNamespace(train=self)
+
+    def sample(self, count, generator):
+        def batch():
+            inputs = torch.randn(count, 5, 3, 16, 16, generator=generator)
+            return Batch(inputs, torch.arange(5).repeat(count, 1))
+
+        return Task(batch(), batch())
+
+
+def test_the_residual_network_trains_from_its_seed(tmp_path):
+    network, bench = elsewhere.network(), Bench(tmp_path, None, Silent())
+
+    def weights(meta_steps, seed=50):
+        config = replace(Experiment.from_json(network.experiment), problem=Noise(), num_steps=2, rule=SGD(0.05))
+        loop, meta = elsewhere.trained(replace(config, meta_steps=meta_steps, seed=seed), bench)
+        assert loop.num_steps == 2
+        return torch.cat([leaf.flatten() for leaf in tree.leaves(meta)])
+
+    before, after = weights(0), weights(1)
+    assert before.dtype == torch.float64
+    assert torch.equal(after, weights(1))
+    # Adam's first step is the rate in the sign of the gradient, where that is not zero.
+    assert (after - before).abs().max().item() == pytest.approx(1e-3, rel=1e-3)
+    assert not torch.equal(before, weights(0, seed=51))
+
+
+@pytest.mark.slow
+def test_elsewhere_a_cell_has_every_estimator_and_what_auto_chose(tmp_path, shared_data):
+    settings = STUDY.settings(replace(SMALL, scale="elsewhere", data=str(shared_data)))
+    tiny = replace(settings.networks[0], alphas=(0.05,), num_steps=(2,), stages=(0, 1), tasks=2, probes=1)
+    records = measured(STUDY, replace(settings, networks=(tiny,), seeds=(50,)), tmp_path, data=str(shared_data))
+    for stage in (0, 1):
+        here = records.where(meta_steps=stage)
+        assert len(here.where(kind="auto")) == 1
+        assert {r["family"] for r in here.where(kind="error")} == {"FirstOrder", *FAMILIES, *LEARNED}
+        assert here.one(family="FirstOrder")["error"] > 1e-3
+        assert all(len(r["errors"]) + r["left_out"] == 2 for r in here)
+    assert records[0]["errors"] != records.where(meta_steps=1)[0]["errors"]  # trained in between, on the same tasks
 
 
 # What is said of records
@@ -186,7 +258,7 @@ def made_up(auto=0.04, plain=0.1, truncated=0.1, paper=0.1, own=0.05, delivered=
     ],
 )
 def test_findings(settings, changed, verdicts):
-    assert [finding.held for finding in STUDY.findings(settings, made_up(**changed))] == verdicts
+    assert [finding.held for finding in STUDY.findings(settings, Records(made_up(**changed)))] == verdicts
 
 
 def test_tasks_of_all_seeds_are_pooled(settings):
@@ -215,5 +287,5 @@ def test_fewest_rounds_count_no_estimator_with_more_products_than_exact():
 @pytest.mark.slow
 @pytest.mark.study
 def test_the_small_size_comes_to_its_end(tmp_path):
-    findings = carry_out(STUDY, SMALL, tmp_path / "s", "metagrad reproduce error-grid", Quiet())
+    findings = carry_out(STUDY, SMALL, tmp_path / "s", "metagrad reproduce error-grid", Watcher())
     assert len(findings) == 7

@@ -6,9 +6,9 @@ import torch
 from cases import one
 from metagrad.estimators import Binomial, Exact, FirstOrder, Truncated
 from metagrad.experiments.problems import SinusoidRegression
-from metagrad_studies import sinusoid
-from metagrad_studies.expansion import expansion, plain, plain_estimates
-from metagrad_studies.task_errors import estimates, of_batches, relative
+from metagrad_studies.instruments import sinusoid
+from metagrad_studies.instruments.expansion import expansion, plain, plain_estimates
+from metagrad_studies.instruments.task_errors import estimates, of_batches, relative
 from oracle import exact_meta_gradient
 from studies.test_spectra import DenseChain, first, symmetric
 

@@ -8,17 +8,18 @@ import torch.nn.functional as F
 
 from cases import make_conv, make_tasks
 from metagrad import SGD, Exact, MetaLearner, tree
-from metagrad_studies.graph_maml import graph_meta_gradient
-from metagrad_studies.memory import Memory
-from metagrad_studies.memory_contenders import meta_gradient, ways
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
-from metagrad_studies.study import Asked
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.core.study import Request
+from metagrad_studies.fobmaml_memory import Memory
+from metagrad_studies.fobmaml_memory.ways import meta_gradient, ways
+from metagrad_studies.instruments.graph_maml import graph_meta_gradient
 
 
 @pytest.fixture(scope="module")
 def tiny():
-    settings = Memory().settings(Asked(scale="small"))
+    settings = Memory().settings(Request(scale="small"))
     workload = replace(settings.workload, ways=2, shots=2, queries=1, depth=2, device="cpu")
     return replace(
         settings, workload=workload, channels=(2, 6), steps=(3, 5, 20), at_steps=5, resident_steps=(), flat=1.2
@@ -50,8 +51,8 @@ def test_contenders_work_on_one_task(tiny):
 
 @pytest.mark.slow
 def test_the_study_from_end_to_end(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(Memory, "settings", lambda self, asked: tiny)
-    findings = carry_out(Memory(), Asked(scale="small"), tmp_path / "study", "command", Quiet())
+    monkeypatch.setattr(Memory, "settings", lambda self, request: tiny)
+    findings = carry_out(Memory(), Request(scale="small"), tmp_path / "study", "command", Watcher())
     assert findings[0].held  # FO-B-MAML keeps no path at any size
     assert (tmp_path / "study" / "figure.png").stat().st_size > 0
 
@@ -91,11 +92,11 @@ def records(settings, *, last, share, widest):
     ],
 )
 def test_findings_follow_the_peaks(tiny, made_up, held):
-    assert [finding.held for finding in Memory().findings(tiny, records(tiny, **made_up))] == held
+    assert [finding.held for finding in Memory().findings(tiny, Records(records(tiny, **made_up)))] == held
 
 
 @pytest.mark.slow
 @pytest.mark.study
 def test_small_size(tmp_path):
-    findings = carry_out(Memory(), Asked(scale="small"), tmp_path / "study", "command", Quiet())
+    findings = carry_out(Memory(), Request(scale="small"), tmp_path / "study", "command", Watcher())
     assert [finding.held for finding in findings] == [True, True, False, True]  # nothing is flat in the channels

@@ -12,15 +12,21 @@ from metagrad.experiments.config import Experiment, build
 from metagrad.inner.loop import adapting_steps
 from metagrad.tasks.task import Batch, Task
 from metagrad.training.evaluation import fixed_tasks, joined, moved
-from metagrad_studies.network_errors import NetworkErrors, flops
-from metagrad_studies.network_findings import overshooting
-from metagrad_studies.network_records import asked, errors, row, spectrum, steepness
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.error_vs_order import NetworkErrors, flops
+from metagrad_studies.error_vs_order.families import FAMILIES, by_order
+from metagrad_studies.error_vs_order.findings import overshooting
+from metagrad_studies.error_vs_order.records import places
 from studies.made import FULL, SMALL, With, measured
 from studies.test_spectra import dense_hessian
 
 STUDY = NetworkErrors()
+
+
+def row(records, network, stage, family, order):
+    return records.one(kind="error", network=network, meta_steps=stage, family=family, order=order)
 
 
 def shrunk(network, **problem):
@@ -93,7 +99,7 @@ def test_curvature_is_that_of_dense_hessians(settings, records):
     task = Task(*(Batch(*(leaf[1] for leaf in batch)) for batch in tasks))
     for k, step in enumerate(adapting_steps(learner.loop, learner.meta(), task, 3)):
         values = 0.05 * torch.linalg.eigvalsh(dense_hessian(learner.loop, learner.meta(), task, step.state["adapted"]))
-        found = spectrum(records, "sinusoid", 0)[k]
+        found = records.where(kind="spectrum", network="sinusoid", meta_steps=0)[k]
         assert found["step"] == k
         assert found["highs"][1] == pytest.approx(values[-1].item(), rel=1e-3, abs=1e-5)
         assert found["lows"][1] == pytest.approx(values[0].item(), rel=1e-3, abs=1e-5)
@@ -102,15 +108,14 @@ def test_curvature_is_that_of_dense_hessians(settings, records):
 
 @pytest.mark.slow
 def test_exact_has_no_error_and_first_order_begins_every_line(settings, records):
-    for network in settings.networks:
-        for stage in network.stages:
-            assert row(records, network.name, stage, "Exact", 3)["error"] == 0
-            for family in ("Truncated", "Binomial", "Binomial-paper", "Binomial-auto"):
-                columns = errors(records, network, stage, family)
-                assert len(columns) == 3
-                assert columns[0] == row(records, network.name, stage, "FirstOrder", 0)["errors"]
-            assert len(steepness(records, network, stage)) == 3
-    assert len(records) == 2 * 2 * (len(asked(3)) + 1 + 3)
+    for place in places(settings, records):
+        assert place.row("Exact", 3)["error"] == 0
+        for family in ("Truncated", "Binomial", "Binomial-paper", "Binomial-auto"):
+            columns = place.errors(family)
+            assert len(columns) == 3
+            assert columns[0] == place.row("FirstOrder", 0)["errors"]
+        assert len(place.steepness()) == 3
+    assert len(records) == 2 * 2 * (len(by_order(3, *FAMILIES)) + 1 + 3)
 
 
 @pytest.mark.slow
@@ -139,7 +144,7 @@ def test_operations_grow_by_the_same_number_with_every_product(settings):
 
 @pytest.mark.slow
 def test_a_tiny_study_runs_from_end_to_end(settings, tmp_path):
-    findings = carry_out(With(STUDY, settings), SMALL, tmp_path / "s", "metagrad reproduce error-vs-order", Quiet())
+    findings = carry_out(With(STUDY, settings), SMALL, tmp_path / "s", "metagrad reproduce error-vs-order", Watcher())
     assert len(findings) == 5
     text = (tmp_path / "s" / "summary.md").read_text()
     assert "sinusoid: relative error by order" in text
@@ -151,8 +156,6 @@ def test_sizes(tmp_path):
     assert [n.name for n in STUDY.settings(SMALL).networks] == ["sinusoid", "mnist1d-5way-1shot"]
     with pytest.raises(ValueError, match="images_background"):
         STUDY.settings(replace(SMALL, data=str(tmp_path)))
-    with pytest.raises(ValueError, match="--as-published has no use"):
-        STUDY.settings(replace(SMALL, as_published=True))
 
 
 @pytest.mark.slow
@@ -180,7 +183,7 @@ def made_up(settings, error, steep):
     for number, network in enumerate(settings.networks):
         for stage in network.stages:
             base = {"network": network.name, "meta_steps": stage}
-            for family, order in [*asked(3), ("Exact", 3)]:
+            for family, order in [*by_order(3, *FAMILIES), ("Exact", 3)]:
                 value = error(family, order)
                 cost = {"flops": 100.0 if family == "Exact" else 20.0 * order, "peak_bytes": 10, "products": 1}
                 rows.append(
@@ -199,7 +202,7 @@ def falling(family, order):
 
 
 def held(settings, records):
-    return [finding.held for finding in STUDY.findings(settings, records)]
+    return [finding.held for finding in STUDY.findings(settings, Records(records))]
 
 
 def test_findings_on_records_that_are_as_claimed(settings):
@@ -214,7 +217,7 @@ def test_whether_it_overshoots_is_asked_of_steep_and_of_gentle_tasks(settings):
         if r["kind"] == "error" and (r["network"], r["family"], r["order"]) == (steep.name, "Binomial", 1):
             r["errors"], r["error"] = [2.0] * steep.tasks, 2.0
     assert held(settings, records)[:3] == [False, False, True]
-    assert sum(over for _, over in overshooting(settings, records)) == steep.tasks * len(steep.stages)
+    assert sum(over for _, over in overshooting(places(settings, Records(records)))) == steep.tasks * len(steep.stages)
     assert held(replace(settings, least_tasks=1000), records)[2] is None
     for r in records:
         if r["kind"] == "spectrum" and r["network"] == gentle.name:
@@ -239,6 +242,6 @@ def test_findings_on_records_that_are_not_as_claimed(settings):
 @pytest.mark.slow
 @pytest.mark.study
 def test_the_small_size_holds_the_rule_and_refutes_what_it_limits(tmp_path):
-    findings = carry_out(STUDY, SMALL, tmp_path / "s", "metagrad reproduce error-vs-order", Quiet())
+    findings = carry_out(STUDY, SMALL, tmp_path / "s", "metagrad reproduce error-vs-order", Watcher())
     # Training steepens these networks until plain orders overshoot, and no order has fewer operations than Exact.
     assert [finding.held for finding in findings] == [False, False, True, True, False]

@@ -7,14 +7,15 @@ from dataclasses import replace
 import pytest
 
 from metagrad.estimators import Binomial, Truncated
-from metagrad_studies import sinusoid
-from metagrad_studies.bounds import Bounds
-from metagrad_studies.order_errors import OrderErrors
-from metagrad_studies.order_findings import crossing
-from metagrad_studies.order_records import draws
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
-from metagrad_studies.task_errors import estimates
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.fig2 import Bounds
+from metagrad_studies.fig3b import OrderErrors
+from metagrad_studies.fig3b.findings import crossing
+from metagrad_studies.fig3b.records import draws
+from metagrad_studies.instruments import sinusoid
+from metagrad_studies.instruments.task_errors import estimates
 from studies.made import FULL, SMALL, With, measured
 
 STUDY = OrderErrors()
@@ -72,7 +73,7 @@ def test_every_error_is_under_its_bounds_and_batches_are_under_theirs(records):
 
 @pytest.mark.slow
 def test_a_tiny_study_runs_from_end_to_end(settings, tmp_path):
-    findings = carry_out(With(STUDY, settings), SMALL, tmp_path / "s", "metagrad reproduce fig3b", Quiet())
+    findings = carry_out(With(STUDY, settings), SMALL, tmp_path / "s", "metagrad reproduce fig3b", Watcher())
     assert len(findings) == 6
     assert findings[0].held
     assert findings[4].held
@@ -83,20 +84,18 @@ def test_a_tiny_study_runs_from_end_to_end(settings, tmp_path):
 
 
 def test_sizes_are_the_papers():
-    for asked in (SMALL, FULL):
-        chosen = STUDY.settings(asked)
+    for request in (SMALL, FULL):
+        chosen = STUDY.settings(request)
         assert chosen.num_steps == 5
         assert chosen.tasks_per_batch == 10
         assert chosen.batches["zero"] * len(chosen.weight_seeds) == 1000
         assert {0.001, 0.003, 0.01, 0.03} <= set(chosen.alphas)
         assert set(chosen.shown_alphas) <= set(chosen.alphas)
     assert STUDY.settings(FULL).batches["random"] == 100
-    with pytest.raises(ValueError, match="--as-published has no use"):
-        STUDY.settings(replace(SMALL, as_published=True))
 
 
 def held(settings, records):
-    return [finding.held for finding in STUDY.findings(settings, records)]
+    return [finding.held for finding in STUDY.findings(settings, Records(records))]
 
 
 def made_up(settings, factor):
@@ -139,7 +138,7 @@ def test_findings_on_records_that_are_not(settings):
     assert held(settings, made_up(settings, lambda alpha: 0.5))[:3] == [False, False, False]
     # Where the expansion overshoots at large steps is told, and is not what is judged.
     overshooting = made_up(settings, lambda alpha: 1e5 if alpha < 0.005 else 0.1)
-    finding = STUDY.findings(settings, overshooting)[0]
+    finding = STUDY.findings(settings, Records(overshooting))[0]
     assert finding.held
     assert "not at α = 0.01" in finding.measured
     good = made_up(settings, lambda alpha: 1e5)
@@ -170,6 +169,6 @@ def test_a_level_is_found_between_points_in_the_logarithms():
 def test_figures_2_and_3b_at_their_small_size_hold_what_the_paper_claims(tmp_path):
     began = time.process_time()
     for study in (Bounds(), STUDY):
-        findings = carry_out(study, SMALL, tmp_path / study.name, f"metagrad reproduce {study.name}", Quiet())
+        findings = carry_out(study, SMALL, tmp_path / study.name, f"metagrad reproduce {study.name}", Watcher())
         assert all(finding.held for finding in findings), [f for f in findings if not f.held]
     assert time.process_time() - began < 360  # three minutes of two cores

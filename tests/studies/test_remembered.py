@@ -21,8 +21,8 @@ from metagrad import (
     tree,
 )
 from metagrad.inner.episode import LinearisedLoop, TaskEpisode
-from metagrad_studies.remembered import Remembered, RememberedChain
-from metagrad_studies.task_errors import estimates, task_errors
+from metagrad_studies.instruments.remembered import Remembered, RememberedChain
+from metagrad_studies.instruments.task_errors import estimates, task_errors
 
 STEPS = 4
 ESTIMATORS = [

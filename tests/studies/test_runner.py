@@ -9,23 +9,25 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from metagrad import cli
-from metagrad_studies.progress import CellBars, CellLines, Quiet
-from metagrad_studies.runner import carry_out
-from metagrad_studies.study import Listing
+from metagrad_studies.catalogue import STUDIES
+from metagrad_studies.core.progress import CellBars, CellLines, Watcher
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.core.study import Listing
 from studies.counting import FULL, SMALL, Counting
 
 COMMAND = "metagrad reproduce counting"
 ROOT = Path(__file__).parents[2]
 
 
-def carried_out(study, path, asked=SMALL, watcher=None):
-    return carry_out(study, asked, path, COMMAND, watcher or Quiet())
+def carried_out(study, path, request=SMALL, watcher=None):
+    return carry_out(study, request, path, COMMAND, watcher or Watcher())
 
 
 def lines(path):
@@ -117,6 +119,13 @@ def test_a_larger_size_is_another_study(tmp_path):
     assert len(lines(tmp_path / "s")) == 6
 
 
+@pytest.mark.parametrize("name", [name for name, study in STUDIES.items() if not study.corrected])
+def test_a_protocol_without_faults_has_no_other_that_was_published(name, tmp_path):
+    with pytest.raises(ValueError, match=f"{name} is measured as it was published anyway; --as-published has no use"):
+        carried_out(STUDIES[name], tmp_path / "s", replace(SMALL, as_published=True))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("keys", [[], ["a", "a"], ["a/b"], [".."], [""], ["a b"]])
 def test_keys_must_be_unique_names_of_directories(tmp_path, keys, monkeypatch):
     study = Counting()
@@ -136,13 +145,14 @@ def test_a_row_of_another_length_is_a_mistake():
 def test_kill_9_costs_the_cell_that_was_being_measured(tmp_path):
     program = f"""
 import time
+from dataclasses import replace
 from pathlib import Path
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.runner import carry_out
 from studies.counting import SMALL, Counting
 
 study = Counting(cells=200, before=lambda key: time.sleep(0.02))
-carry_out(study, SMALL, Path({str(tmp_path / "s")!r}), {COMMAND!r}, Quiet())
+carry_out(study, SMALL, Path({str(tmp_path / "s")!r}), {COMMAND!r}, Watcher())
 """
     paths = os.pathsep.join([str(ROOT / "tests"), str(ROOT / "src")])
     environment = {**os.environ, "PYTHONPATH": paths}
@@ -176,7 +186,7 @@ def lines_of_complete_cells(path):
             yield record
 
 
-class Watching(Quiet):
+class Watching(Watcher):
     def __init__(self):
         super().__init__()
         self.seen = []
@@ -207,7 +217,7 @@ def test_nothing_is_shown_before_the_plan(watcher):
     [
         ([], "NAME"),
         (["fig9"], "invalid choice: 'fig9'"),
-        (["fig2", "--scale", "tiny"], "invalid choice: 'tiny'"),
+        (["fig2", "--scale", "tiny"], "fig2 has the sizes small, full, not tiny"),
         (["fig2", "--as-published"], "--as-published has no use, leave it out"),
         (["fig2", "--threads", "0"], "--threads must be at least 1"),
         (["fig2", "--threads", "some"], "invalid int value: 'some'"),

@@ -7,18 +7,19 @@ import pytest
 from metagrad.estimators import Exact, FiniteDifference
 from metagrad.training.progress import Silent
 from metagrad.training.run import Run
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
-from metagrad_studies.signal_runs import experiment
-from metagrad_studies.signals import Signals
-from metagrad_studies.study import Asked, Bench
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.core.study import Bench, Request
+from metagrad_studies.fobmaml_mnist1d import Signals
+from metagrad_studies.fobmaml_mnist1d.runs import experiment
 
 METHODS = ("MAML", "FO-B-MAML symmetric", "FO-B-MAML forward", "iMAML", "FOMAML", "Reptile")
 
 
 @pytest.fixture(scope="module")
 def tiny():
-    settings = Signals().settings(Asked(scale="small"))
+    settings = Signals().settings(Request(scale="small"))
     return replace(settings, meta_steps=2, meta_batch=2, seeds=(10, 11), validation_tasks=2, test_tasks=3)
 
 
@@ -40,8 +41,8 @@ def test_experiments_say_what_the_settings_say(tiny):
 
 @pytest.mark.slow
 def test_the_study_from_end_to_end(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(Signals, "settings", lambda self, asked: tiny)
-    findings = carry_out(Signals(), Asked(scale="small"), tmp_path / "study", "command", Quiet())
+    monkeypatch.setattr(Signals, "settings", lambda self, request: tiny)
+    findings = carry_out(Signals(), Request(scale="small"), tmp_path / "study", "command", Watcher())
     assert len(findings) == 4
     assert (tmp_path / "study" / "figure.png").stat().st_size > 0
     assert Run(tmp_path / "study" / "cells" / "MAML,plain,seed=11" / "run").config()["seed"] == 11
@@ -88,11 +89,11 @@ LEVELS = {
     ],
 )
 def test_findings_follow_the_accuracies(tiny, changed, held):
-    assert [finding.held for finding in Signals().findings(tiny, records(LEVELS | changed))] == held
+    assert [finding.held for finding in Signals().findings(tiny, Records(records(LEVELS | changed)))] == held
 
 
 @pytest.mark.slow
 @pytest.mark.study
 def test_small_size(tmp_path):
-    findings = carry_out(Signals(), Asked(scale="small"), tmp_path / "study", "command", Quiet())
+    findings = carry_out(Signals(), Request(scale="small"), tmp_path / "study", "command", Watcher())
     assert findings[1].held  # ahead of the first-order methods with a bias

@@ -7,14 +7,15 @@ import torch
 
 from cases import one
 from metagrad.experiments.problems import SinusoidRegression
-from metagrad_studies import sinusoid
-from metagrad_studies.correlation import rank_correlation
-from metagrad_studies.meta_objective import objective, of_each, of_mean
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
+from metagrad_studies.core.intervals import rank_correlation
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.instruments import sinusoid
+from metagrad_studies.instruments.meta_objective import objective, of_each, of_mean
+from metagrad_studies.instruments.spectra import direction, flat
 from metagrad_studies.smoothness import Smoothness
-from metagrad_studies.smoothness_records import fitted
-from metagrad_studies.spectra import direction, flat
+from metagrad_studies.smoothness.records import fitted
 from oracle import exact_meta_gradient
 from studies.made import SMALL, With
 
@@ -107,7 +108,7 @@ def settings():
 
 @pytest.mark.slow
 def test_a_tiny_study_runs_from_end_to_end(settings, tmp_path):
-    findings = carry_out(With(STUDY, settings), SMALL, tmp_path / "s", "metagrad reproduce smoothness", Quiet())
+    findings = carry_out(With(STUDY, settings), SMALL, tmp_path / "s", "metagrad reproduce smoothness", Watcher())
     assert len(findings) == 2
     text = (tmp_path / "s" / "summary.md").read_text()
     assert "over 2 seeds" in text
@@ -118,7 +119,7 @@ def test_a_tiny_study_runs_from_end_to_end(settings, tmp_path):
 def test_a_seed_gives_the_same_records_again(settings, tmp_path):
     study = With(STUDY, replace(settings, seeds=(10,), problems=settings.problems[:1]))
     for name in ("a", "b"):
-        carry_out(study, SMALL, tmp_path / name, "metagrad reproduce smoothness", Quiet())
+        carry_out(study, SMALL, tmp_path / name, "metagrad reproduce smoothness", Watcher())
     cut = [(tmp_path / name / "records.jsonl").read_text().split('"cell_seconds"')[0] for name in ("a", "b")]
     assert cut[0] == cut[1]
 
@@ -139,7 +140,7 @@ def made_up(settings, sign, wobble=0.0):
 
 @pytest.mark.parametrize(("sign", "wobble", "verdict"), [(1, 0, True), (-1, 0, False), (1, 1, None)])
 def test_findings_on_made_up_records(settings, sign, wobble, verdict):
-    findings = STUDY.findings(settings, made_up(settings, sign, wobble))
+    findings = STUDY.findings(settings, Records(made_up(settings, sign, wobble)))
     assert [finding.held for finding in findings] == [verdict, verdict]
 
 
@@ -147,11 +148,11 @@ def test_one_problem_that_shrinks_is_enough_against_the_claim(settings):
     first, second = (p.name for p in settings.problems)
     mixed = [r for r in made_up(settings, 1) if r["problem"] == first]
     mixed += [r for r in made_up(settings, -1) if r["problem"] == second]
-    assert [finding.held for finding in STUDY.findings(settings, mixed)] == [False, False]
+    assert [finding.held for finding in STUDY.findings(settings, Records(mixed))] == [False, False]
 
 
 @pytest.mark.slow
 @pytest.mark.study
 def test_the_small_size_decides_over_tasks_and_not_along_training(tmp_path):
-    findings = carry_out(STUDY, SMALL, tmp_path / "smoothness", "metagrad reproduce smoothness", Quiet())
+    findings = carry_out(STUDY, SMALL, tmp_path / "smoothness", "metagrad reproduce smoothness", Watcher())
     assert [finding.held for finding in findings] == [None, True]  # a mean gradient hardly changes its length

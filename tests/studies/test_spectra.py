@@ -8,9 +8,9 @@ from metagrad import tree
 from metagrad.estimators import Pulled
 from metagrad.experiments.problems import SinusoidRegression
 from metagrad.inner.loop import adapting_steps
-from metagrad_studies import sinusoid
-from metagrad_studies.spectra import Extremes, direction, extremes, ranges
-from metagrad_studies.task_errors import curvatures
+from metagrad_studies.instruments import sinusoid
+from metagrad_studies.instruments.spectra import Extremes, direction, extremes, ranges
+from metagrad_studies.instruments.task_errors import curvatures
 
 PROBLEM = SinusoidRegression(
     support=6, query=5, amplitude=(0.1, 5.0), phase=(0.0, 3.0), inputs=(-5.0, 5.0), hidden=(7,)

@@ -10,14 +10,15 @@ import torch
 
 from metagrad.experiments.config import Experiment
 from metagrad.training.evaluation import Interval
-from metagrad_studies.comparing import Compared, every, most
-from metagrad_studies.progress import Quiet
-from metagrad_studies.runner import carry_out
-from metagrad_studies.study import Asked
+from metagrad_studies.accuracy.comparing import Compared, every, most
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.runner import carry_out
+from metagrad_studies.core.study import Request
 from metagrad_studies.table1 import Table1
 from studies.made_accuracies import made, tiny
 
-GENERATED = Asked(scale="medium")
+GENERATED = Request(scale="medium")
 METHODS = (
     "FOMAML",
     "Reptile",
@@ -32,8 +33,8 @@ METHODS = (
 class Tiny(Table1):
     methods: ClassVar = METHODS
 
-    def settings(self, asked):
-        return tiny(super().settings(asked), self.methods)
+    def settings(self, request):
+        return tiny(super().settings(request), self.methods)
 
 
 def means(**of):
@@ -46,8 +47,8 @@ def means(**of):
     return found | of
 
 
-def held(records, asked=GENERATED):
-    return [finding.held for finding in Table1().findings(Table1().settings(asked), records)]
+def held(records, request=GENERATED):
+    return [finding.held for finding in Table1().findings(Table1().settings(request), Records(records))]
 
 
 def test_rows_are_those_of_the_paper_and_ours():
@@ -55,7 +56,7 @@ def test_rows_are_those_of_the_paper_and_ours():
     assert labels[:3] == ["FOMAML", "Reptile", "iMAML, L = 1"]
     assert labels[-1] == "MAML"
     assert len(labels) == len(set(labels)) == 3 + 4 * 5
-    assert [m.estimator for m in Table1().settings(Asked(scale="small")).methods] == [
+    assert [m.estimator for m in Table1().settings(Request(scale="small")).methods] == [
         "FirstOrder()",
         "Reptile()",
         "Implicit(solver=ConjugateGradient(iterations=2, damping=0.0))",
@@ -79,16 +80,16 @@ def test_the_published_protocol_has_its_faults():
 
 def test_full_size_needs_data():
     with pytest.raises(ValueError, match="table1 at full size needs --data DIR with one of miniImageNet"):
-        Table1().settings(Asked(scale="full"))
+        Table1().settings(Request(scale="full"))
 
 
 def test_data_sets_that_are_not_there_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"Omniglot 20-way 1-shot: .*; CIFAR-FS 5-way 1-shot: "):
-        Table1().settings(Asked(scale="small", data=str(tmp_path)))
+        Table1().settings(Request(scale="small", data=str(tmp_path)))
 
 
 def test_real_data_sets_are_those_of_the_small_size(shared_data):
-    settings = Table1().settings(Asked(scale="small", data=str(shared_data)))
+    settings = Table1().settings(Request(scale="small", data=str(shared_data)))
     assert [data.title for data in settings.data_sets] == [
         "Omniglot 20-way 1-shot",
         "CIFAR-FS 5-way 1-shot (60 images a class)",
@@ -114,7 +115,7 @@ def test_records_that_cannot_tell():
 
 
 def test_one_order_shows_no_shrinking():
-    small = Asked(scale="small")
+    small = Request(scale="small")
     assert held(made(Table1().settings(small), means()), small) == [True, True, None]
 
 
@@ -129,8 +130,8 @@ def test_verdicts(signs, majority, all_of_them):
 
 
 def test_the_table_has_accuracies_differences_and_ranks():
-    settings = Table1().settings(Asked(scale="small"))
-    table, runs = Table1().listings(settings, made(settings, means()))
+    settings = Table1().settings(Request(scale="small"))
+    table, runs = Table1().listings(settings, Records(made(settings, means())))
     assert table.columns == ("L", "method", "MNIST-1D 5-way 1-shot (%)", "minus MAML (points)", "rank")
     rows = {row[1]: row for row in table.rows}
     # The means of 10 tasks are 4.5 points above the given ones; seeds agree, so the spread is that of the tasks.
@@ -142,9 +143,9 @@ def test_the_table_has_accuracies_differences_and_ranks():
 
 
 def test_standard_errors_are_those_of_the_tasks():
-    asked = Asked(scale="small", as_published=True)
-    settings = Table1().settings(asked)
-    table, _ = Table1().listings(settings, made(settings, means()))
+    request = Request(scale="small", as_published=True)
+    settings = Table1().settings(request)
+    table, _ = Table1().listings(settings, Records(made(settings, means())))
     error = torch.arange(10.0).std(correction=0).item() / 10**0.5
     assert table.rows[0][2] == f"44.50 ± {error:.2f}"
     assert "± standard errors, 1 seed" in table.title
@@ -152,7 +153,7 @@ def test_standard_errors_are_those_of_the_tasks():
 
 @pytest.mark.slow
 def test_a_tiny_table_from_end_to_end(tmp_path):
-    findings = carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Quiet())
+    findings = carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Watcher())
     assert len(findings) == 3
     with (tmp_path / "s" / "records.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -167,7 +168,7 @@ def test_a_tiny_table_from_end_to_end(tmp_path):
     test = json.loads((tmp_path / "s" / "cells" / rows[0]["cell"] / "run" / "test.json").read_text())
     assert test["test"] == {"tasks": 4, "steps": 10, "seed": 3}
     again = (tmp_path / "s" / "summary.md").read_text()
-    carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Quiet())
+    carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Watcher())
     assert (tmp_path / "s" / "summary.md").read_text() == again
 
 
@@ -175,12 +176,12 @@ def test_a_run_that_diverges_is_tested_as_it_last_was(tmp_path):
     class Hopeless(Tiny):
         methods: ClassVar = ("FOMAML", "Truncated, L = 1", "Binomial L/K, L = 1", "iMAML, L = 1", "MAML")
 
-        def settings(self, asked):
-            settings = super().settings(asked)
+        def settings(self, request):
+            settings = super().settings(request)
             config = settings.data_sets[0].config | {"rule": "SGD(lr=1e30)"}
             return replace(settings, data_sets=(replace(settings.data_sets[0], config=config),), seeds=(10,))
 
-    carry_out(Hopeless(), GENERATED, tmp_path / "s", "command", Quiet())
+    carry_out(Hopeless(), GENERATED, tmp_path / "s", "command", Watcher())
     records = [json.loads(line) for line in (tmp_path / "s" / "records.jsonl").read_text().splitlines()]
     assert [record["diverged"] for record in records] == [True] * 5
     assert {record["meta_steps"] for record in records} == {0}
@@ -191,8 +192,8 @@ def test_a_run_that_diverges_is_tested_as_it_last_was(tmp_path):
 @pytest.mark.slow
 def test_processes_measure_what_one_does(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    carry_out(Tiny(), GENERATED, one, "command", Quiet())
-    carry_out(Tiny(), GENERATED, two, "command", Quiet(), jobs=2)
+    carry_out(Tiny(), GENERATED, one, "command", Watcher())
+    carry_out(Tiny(), GENERATED, two, "command", Watcher(), jobs=2)
     tables = []
     for path in (one, two):
         with (path / "records.csv").open(newline="") as file:

@@ -13,8 +13,8 @@ from metagrad.reporting.reading import Note, Notes
 from metagrad.reporting.runs import MANIFEST as RUN
 from metagrad.reporting.runs import run
 from metagrad.reporting.studies import study
+from metagrad.studies import MANIFEST as STUDY
 from metagrad.training.leftovers import PARTIAL
-from metagrad_studies.directory import MANIFEST as STUDY
 
 REPORT = "report.html"
 """The page's name where none is given."""

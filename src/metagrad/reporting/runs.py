@@ -17,8 +17,8 @@ from metagrad.reporting.metrics import QUANTITIES, Metrics, read_metrics
 from metagrad.reporting.pictures import Picture, picture
 from metagrad.reporting.reading import Notes, flat, nested, read_object, shown
 from metagrad.training.locking import locked
+from metagrad.training.progress import duration
 from metagrad.training.run import FORMAT
-from metagrad_studies.summary import duration
 
 MANIFEST, _METRICS, _TEST = "config.json", "metrics.jsonl", "test.json"
 _MOST_ROWS = 40  # validations in the table

@@ -21,10 +21,9 @@ from metagrad.reporting.reading import (
     text,
 )
 from metagrad.reporting.runs import environment
+from metagrad.studies import FORMAT, MANIFEST, RECORDS, catalogues
 from metagrad.training.locking import locked
-from metagrad_studies.catalogue import STUDIES
-from metagrad_studies.directory import FORMAT, MANIFEST, RECORDS
-from metagrad_studies.summary import duration
+from metagrad.training.progress import duration
 
 _RESULT, _FIGURE = "result.json", "figure.png"
 _MOST_ROWS = 200  # of a table of results
@@ -70,7 +69,7 @@ def study(path: Path, name: str, id: str, notes: Notes) -> Entry:
     facts = [("Study", kind), ("Source", source), ("Size", size), ("Measured", f"{progress}, {count} records")]
     if isinstance(seconds, int | float) and not isinstance(seconds, bool):
         facts.append(("Time of measuring", duration(seconds) if seconds >= 1 else "less than 1 s"))
-    known = STUDIES.get(kind)
+    choices = _choices(kind)
     settings = list(flat(nested(manifest, "settings")))
     state = _state(path, bool(result), progress, command.text)
     return Entry(
@@ -91,7 +90,7 @@ def study(path: Path, name: str, id: str, notes: Notes) -> Entry:
         verdicts=verdicts,
         pictures=pictures,
         tables=tables,
-        lists=[("What the source leaves open", known.choices)] if known is not None and known.choices else [],
+        lists=[("What the source leaves open", choices)] if choices else [],
         folded=[
             *([records] if records is not None else []),
             Table(f"{name}: settings", ("setting", "value"), settings),
@@ -99,6 +98,12 @@ def study(path: Path, name: str, id: str, notes: Notes) -> Entry:
         environment=environment(manifest),
         notes=[f"{note.where}: {note.text}" for note in notes[before:]],
     )
+
+
+def _choices(kind: str) -> tuple[str, ...]:
+    """Of a study that is installed; the directory may be of one that is not."""
+    catalogue = catalogues().get(kind)
+    return () if catalogue is None else catalogue[kind].choices
 
 
 def _progress(cells: int, planned: Any) -> str:

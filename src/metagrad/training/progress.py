@@ -140,6 +140,13 @@ class Bar:
         self._progress.stop()
 
 
+def duration(seconds: float) -> str:
+    """Seconds below two minutes, then minutes, then hours."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 _ERRORS = {"error_estimate": "error ≈", "error_probe": "probed"}
 
 

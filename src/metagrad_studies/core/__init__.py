@@ -1,0 +1,1 @@
+"""What every study needs: the contract, the directory on disk, the runner, records, plots and verdicts."""

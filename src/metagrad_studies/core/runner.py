@@ -1,0 +1,74 @@
+"""A study carried out: every cell that has no records yet is measured, then figure, tables and text are made."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from metagrad.experiments.figures import save
+from metagrad.training.files import replacing
+from metagrad.training.run import write_json
+from metagrad_studies.core.directory import StudyDirectory
+from metagrad_studies.core.progress import Watcher
+from metagrad_studies.core.records import Records
+from metagrad_studies.core.study import Cell, Finding, Request, Study
+from metagrad_studies.core.summary import result, text
+from metagrad_studies.core.workers import measured
+
+
+def carry_out(
+    study: Study[Any], request: Request, path: Path, command: str, watcher: Watcher, jobs: int = 1
+) -> Sequence[Finding]:
+    """Measure what is missing in the study directory `path`, then write its figure, tables and text.
+
+    Interrupted or killed at any moment, it goes on from the last complete cell when called again with the same
+    arguments; a cell that trains goes on from its run's checkpoint. A complete study is only written out again.
+
+    Args:
+        study: what to measure.
+        request: at which size, on which data.
+        path: made if it is not there.
+        command: what reproduces this, for the text.
+        watcher: told about cells once nothing is refused any more, and with one job about the training in them.
+        jobs: processes that measure cells at the same time.
+
+    Raises:
+        ValueError: a size that the study does not have, missing data, a foreign or damaged directory, another process
+            in it, or a cell that failed.
+    """
+    if request.scale not in study.scales:
+        raise ValueError(f"{study.name} has the sizes {', '.join(study.scales)}, not {request.scale}")
+    if request.as_published and not study.corrected:
+        raise ValueError(
+            f"{study.name} is measured as it was published anyway; --as-published has no use, leave it out"
+        )
+    settings = study.settings(request)
+    cells = study.cells(settings)
+    _check(cells)
+    with StudyDirectory.open(path, study, request, settings, command) as directory:
+        records = directory.records()
+        todo = [cell for cell in cells if cell.key not in records]
+        watcher.planned(path, len(cells) - len(todo), len(cells))
+        for cell, fresh, seconds in measured(study, settings, todo, directory.cell, request.data, watcher, jobs):
+            directory.add(cell.key, [{**cell.values, **record, "cell_seconds": seconds} for record in fresh])
+            watcher.ended(cell.key, seconds)
+        records = directory.records()  # as they are on the disk: what a later call would see
+        ordered = {cell.key: records[cell.key] for cell in cells}
+        flat = Records(record for group in ordered.values() for record in group)
+        findings = study.findings(settings, flat)
+        listings = study.listings(settings, flat)
+        seconds = sum(group[0]["cell_seconds"] for group in ordered.values())
+        directory.write_csv(ordered)
+        save(study.figure(settings, flat), path / "figure.png")
+        write_json(path / "result.json", result(findings, listings, seconds))
+        with replacing(path / "summary.md") as file:
+            file.write(text(study, request, settings, command, findings, listings, seconds).encode())
+    return findings
+
+
+def _check(cells: Sequence[Cell]) -> None:
+    keys = [cell.key for cell in cells]
+    if not cells or len(set(keys)) < len(keys):
+        raise AssertionError(f"a study needs cells with unique keys, got {keys}")
+    for key in keys:
+        if not key or not all(letter.isalnum() or letter in ".=,_-" for letter in key) or key.startswith("."):
+            raise AssertionError(f"the key {key!r} is no name of a directory")

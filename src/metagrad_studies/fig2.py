@@ -1,0 +1,160 @@
+"""The paper's Figure 2: how far each estimator can be from exact, by its three theorems."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from matplotlib.figure import Figure
+
+from metagrad.estimators import Binomial, FirstOrder, Truncated
+from metagrad.estimators.base import Pullback
+from metagrad.estimators.theorems import theorem_3_6, theorem_3_8, theorem_3_10
+from metagrad_studies.core.plots import COLORS
+from metagrad_studies.core.records import Record, Records
+from metagrad_studies.core.study import Bench, Cell, Finding, Listing, Request, Study
+
+_TITLES = {
+    "3.6": "theorem 3.6: Lipschitz gradients",
+    "3.8": "theorem 3.8: convex",
+    "3.10": "theorem 3.10: strongly convex at the last step",
+}
+_FAMILIES = ("FirstOrder", "Truncated", "Binomial")
+_AGREEMENT = 1e-12
+
+
+@dataclass(frozen=True)
+class BoundsSettings:
+    """K inner steps of size α, curvature at most H, at least h in the last M steps (theorem 3.10)."""
+
+    num_steps: int
+    alpha: float
+    largest: float
+    smallest: float
+    convex_steps: int
+
+
+class Bounds(Study[BoundsSettings]):
+    """The three bounds over L, and the closed forms that they equal."""
+
+    name: ClassVar[str] = "fig2"
+    title: ClassVar[str] = "Upper bounds on the error of a meta-gradient, over the order L"
+    source: ClassVar[str] = "BinomGBML (arXiv 2604.13263), Figure 2"
+    choices: ClassVar[tuple[str, ...]] = (
+        "Theorems 3.8 and 3.10 are drawn as printed. For Hessians that do not commute the printed bounds of FirstOrder "
+        "and of Truncated in 3.8 can be exceeded; `metagrad.estimators.error_bound` has the correct ones, and "
+        "docs/explanation/derivation.md the proofs.",
+        "L = 0 is FirstOrder in all three; theorem 3.10 at M = 1 needs L of at least 1 for Truncated.",
+    )
+
+    def settings(self, request: Request) -> BoundsSettings:
+        """The paper's, at any size: nothing here takes time."""
+        return BoundsSettings(num_steps=5, alpha=0.25, largest=1.0, smallest=0.1, convex_steps=1)
+
+    def cells(self, settings: BoundsSettings) -> Sequence[Cell]:
+        """One a theorem."""
+        return [Cell(f"theorem-{name}", {"theorem": name}) for name in _TITLES]
+
+    def measure(self, settings: BoundsSettings, cell: Cell, bench: Bench) -> Sequence[Record]:
+        """The bounds of one theorem, each with the closed form that it must equal."""
+        name, steps = cell.values["theorem"], settings.num_steps
+        rows: list[Record] = []
+        for order in range(steps + 1):
+            estimators: list[Pullback] = [Truncated(order), Binomial(order)] if order else [FirstOrder()]
+            for estimator in estimators:
+                bound, closed = _bound(name, estimator, settings), _closed(name, estimator, order, settings)
+                rows.append(
+                    {"estimator": type(estimator).__name__, "order": order, "bound": bound, "closed_form": closed}
+                )
+        return rows
+
+    def figure(self, settings: BoundsSettings, records: Records) -> Figure:
+        """A panel a theorem."""
+        figure = Figure(figsize=(11.5, 3.8), layout="constrained")
+        for axes, (name, title) in zip(
+            figure.subplots(1, len(_TITLES), squeeze=False)[0], _TITLES.items(), strict=True
+        ):
+            for family in _FAMILIES:
+                line = [(r["order"], r["bound"]) for r in records if r["theorem"] == name and r["estimator"] == family]
+                axes.plot(*zip(*line, strict=True), color=COLORS[family], marker="o", markersize=4, label=family)
+            axes.set_title(title, fontsize=10)
+            axes.set_xlabel("order or window L")
+            axes.set_ylabel("bound on the error, relative to ‖g‖")
+            axes.legend(frameon=False)
+        return figure
+
+    def listings(self, settings: BoundsSettings, records: Records) -> Sequence[Listing]:
+        """A row an order."""
+        columns = ("L", *(f"{family}, {name}" for name in _TITLES for family in ("Truncated", "Binomial")))
+        rows = [
+            (
+                str(order),
+                *(
+                    f"{abs(_find(records, name, family if order else 'FirstOrder', order)):.4g}"
+                    for name in _TITLES
+                    for family in ("Truncated", "Binomial")
+                ),
+            )
+            for order in range(settings.num_steps + 1)
+        ]
+        return [Listing("Bounds relative to the outer gradient (L = 0 is FirstOrder)", columns, tuple(rows))]
+
+    def findings(self, settings: BoundsSettings, records: Records) -> Sequence[Finding]:
+        """Order of the bounds, and agreement with the closed forms."""
+        pairs = [
+            (_find(records, name, "Binomial", order), _find(records, name, "Truncated", order))
+            for name in _TITLES
+            for order in range(1, settings.num_steps)
+        ]
+        below = sum(binomial < truncated for binomial, truncated in pairs)
+        apart = max(abs(record["bound"] - record["closed_form"]) for record in records)
+        first = _find(records, "3.6", "Binomial", 1) / _find(records, "3.6", "FirstOrder", 0)
+        return [
+            Finding(
+                "The bound of Binomial is below that of Truncated at every L, and falls swiftly.",
+                f"Below at {below} of {len(pairs)} pairs (1 ≤ L < K); in theorem 3.6, L = 1 has {first:.2f} of the "
+                "bound of FirstOrder.",
+                below == len(pairs),
+            ),
+            Finding(
+                "The curves are the closed forms of theorems 3.6, 3.8 and 3.10.",
+                f"Largest difference to them, written out independently: {apart:.1e}.",
+                apart <= _AGREEMENT,
+            ),
+        ]
+
+
+def _bound(theorem: str, estimator: Pullback, settings: BoundsSettings) -> float:
+    steps, most = settings.num_steps, settings.alpha * settings.largest
+    if theorem == "3.10":
+        return theorem_3_10(estimator, steps, most, settings.alpha * settings.smallest, settings.convex_steps)
+    return (theorem_3_6 if theorem == "3.6" else theorem_3_8)(estimator, steps, most)
+
+
+def _closed(theorem: str, estimator: Pullback, order: int, settings: BoundsSettings) -> float:
+    """The formulas of the paper, written out once more: powers and binomial coefficients as they are printed."""
+    k, c = settings.num_steps, settings.alpha * settings.largest
+    h, m = settings.alpha * settings.smallest, settings.convex_steps
+    binomial, truncated = isinstance(estimator, Binomial), isinstance(estimator, Truncated)
+    if theorem == "3.6":
+        return (
+            sum(math.comb(k, j) * c**j for j in range(order + 1, k + 1))
+            if binomial
+            else (1 + c) ** k - (1 + c) ** order
+        )
+    if theorem == "3.8":
+        return math.comb(k, order + 1) * c ** (order + 1) if binomial else 1 - (1 - c) ** (k - order)
+    if binomial:
+        late = sum(math.comb(k - j, order) * (1 - h) ** (j - 1) for j in range(1, m + 1))
+        early = sum(math.comb(k - m, j) * c**j for j in range(order + 1, k - m + 1))
+        return c ** (order + 1) * late + (1 - h) ** m * early
+    if truncated:
+        return ((1 + c) ** (k - m) - (1 + c) ** (order - m)) * (1 - h) ** m
+    return max((1 + c) ** (k - m) * (1 - h) ** m - 1, 1 - (1 - c) ** k)
+
+
+def _find(records: Records, theorem: str, family: str, order: int) -> float:
+    return next(r["bound"] for r in records if (r["theorem"], r["estimator"], r["order"]) == (theorem, family, order))
+
+
+STUDY = Bounds()
