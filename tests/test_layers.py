@@ -8,7 +8,7 @@ import metagrad
 PACKAGE = Path(metagrad.__file__).parent
 LAYERS = [
     {"checks", "foreign"},
-    {"tree", "memory", "kernels", "spelled_out"},
+    {"tree", "memory", "kernels", "remedies", "spelled_out"},
     {"functional", "networks", "admissible", "tasks", "estimators", "optim"},
     {"inner"},
     {"batching", "probing"},

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
 from metagrad.kernels import plain_attention, without_cudnn
+from metagrad.remedies import add_remedy
 from metagrad.spelled_out import SPELLED_OUT
 
 Result = TypeVar("Result")
@@ -52,7 +53,11 @@ def evaluate(
     private = with_parameters(module, parameters)
     recurrent = any(isinstance(part, nn.RNNBase) for part in private.modules())
     with plain_attention, without_cudnn if recurrent else nullcontext():
-        return function(private, *arguments)
+        try:
+            return function(private, *arguments)
+        except (RuntimeError, ValueError) as error:
+            add_remedy(error)
+            raise
 
 
 def with_parameters(module: nn.Module, parameters: Mapping[str, Tensor]) -> nn.Module:

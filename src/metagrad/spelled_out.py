@@ -2,11 +2,15 @@
 
 torch differentiates `aten::_weight_norm` twice as if the norm of the weights were a constant (torch 2.6 to 2.13): the
 curvature of two layers of five units is a third off, without a word. w = g·v/‖v‖ written out has no such formula.
+
+And what torch leaves out under a mode: `F.l1_loss` hands a `TorchFunctionMode` its arguments without `weight`.
 """
 
+import sys
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _WeightNorm  # pyright: ignore[reportPrivateUsage]
 from torch.nn.utils.weight_norm import WeightNorm
@@ -32,3 +36,18 @@ def _normalised(gain: Tensor, direction: Tensor, dim: int) -> Tensor:
 
 SPELLED_OUT: dict[type, type] = {_WeightNorm: _WeightNormParametrization, WeightNorm: _WeightNormHook}
 """The class of an object → the class that takes its place, with the same attributes."""
+
+
+def with_lost_weight(function: object, keywords: dict[str, Any]) -> dict[str, Any]:
+    """The keywords that a `TorchFunctionMode` got for a function of torch, with the weight of `F.l1_loss`.
+
+    torch 2.13 forgets to hand it over, and the loss would be that of equal weights. It still stands in the frame of the
+    function that was called.
+    """
+    if function is not F.l1_loss:
+        return keywords
+    frame = sys._getframe()  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and frame.f_code is not F.l1_loss.__code__:
+        frame = frame.f_back
+    weight = frame.f_locals.get("weight") if frame.f_code is F.l1_loss.__code__ else None
+    return keywords if weight is None else {**keywords, "weight": weight}

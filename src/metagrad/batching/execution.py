@@ -8,6 +8,7 @@ from torch import Tensor
 
 from metagrad.inner.derivatives import Derivatives
 from metagrad.inner.loop import InnerLoop
+from metagrad.remedies import add_remedy
 from metagrad.tasks.task import Task
 from metagrad.tree import Tree
 
@@ -50,8 +51,7 @@ class Eager:
         except RuntimeError as error:
             if "randomness" in str(error):
                 raise ValueError(RANDOM) from error
-            # `vmap` lacks some operations (LSTM kernels, branches on values); a plain loop has no such limits.
-            error.add_note("if `vmap` cannot map this model, run it in a plain loop: task_chunk=1 and link_chunk=1")
+            add_remedy(error)
             raise
         if not all(torch.equal(a, b) for a, b in zip(before, _random_state(device), strict=True)):
             raise ValueError(RANDOM)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from metagrad.capture.convolution import Geometry, convolve
+from metagrad.spelled_out import with_lost_weight
 
 
 class CaptureError(RuntimeError):
@@ -31,7 +32,7 @@ class Formulas(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Replace `conv2d` and `max_pool2d` on the CPU where it can be; `F`'s pooling hides torch's from a mode."""
-        kwargs = kwargs or {}
+        kwargs = with_lost_weight(func, kwargs or {})
         if func in _HIDDEN:
             name = "data" if func == _DATA else func.__name__
             raise CaptureError(f"it reads the values of a tensor with .{name}, which a trace cannot follow")

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from metagrad.spelled_out import with_lost_weight
+
 Precision = Literal["float32", "tf32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -54,7 +56,7 @@ class ProductsInBfloat16(TorchFunctionMode):
     ) -> Any:
         """Cast around products; pass everything else through."""
         if func not in _PRODUCTS:
-            return func(*args, **(kwargs or {}))
+            return func(*args, **with_lost_weight(func, kwargs or {}))
         result = func(*map(_rounded, args), **{name: _rounded(value) for name, value in (kwargs or {}).items()})
         return result.to(torch.float32) if result.dtype == torch.bfloat16 else result
 
