@@ -66,7 +66,7 @@ class Case:
         self.direction = {
             name: torch.randn(p.shape, generator=draw, dtype=p.dtype) for name, p in self.model.named_parameters()
         }
-        self.batch = Batch(inputs, torch.zeros(len(inputs)))
+        self.batch = Batch(inputs, torch.zeros(len(inputs), dtype=torch.float64))
         self.learner = WholeModel(self.model, mixing)
         self.derivatives = Direct(self.learner)
         self.meta = {"model": self.at}

@@ -30,8 +30,8 @@ REMEDIES = (
     ),
     Remedy(
         r"saved tensor hooks",
-        "torch.utils.checkpoint cannot be differentiated twice here: leave it out; only the graph of one inner step at a "
-        "time is kept",
+        "torch.utils.checkpoint cannot be differentiated here: leave it out; the graph of one inner step at a time is "
+        "all that is kept",
     ),
     Remedy(
         r"must override the setup_context staticmethod",
