@@ -22,7 +22,7 @@ from metagrad.capture import keep_freed_memory
 from metagrad.experiments.config import Experiment, build
 from metagrad.experiments.expression import short
 from metagrad.experiments.presets import omniglot_5way1shot, sinusoid
-from metagrad.tasks.task import Task
+from metagrad.task import Task
 from metagrad.training.evaluation import fixed_tasks
 from metagrad.training.plan import Plan
 from metagrad.training.progress import Silent

@@ -29,7 +29,7 @@ def main(meta_steps: int = META_STEPS) -> tuple[float, float]:
     learner = metagrad.MetaLearner(
         YourModel(),
         F.mse_loss,
-        rule=metagrad.Momentum(lr=0.01, momentum=0.5),  # or SGD(lr=0.01), or LearnedRates(lr=0.01) for Meta-SGD
+        rule=metagrad.SGD(lr=0.01, momentum=0.5),  # or SGD(lr=0.01), or SGD(lr=Learned(0.01, "element")) for Meta-SGD
         num_steps=5,
         estimator=metagrad.Exact(),  # or FirstOrder(), Truncated(window=2), Binomial(order=2), …
     )

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from metagrad import SGD, Batch, LearnedRates, MetaLearner, Momentum, Task
+from metagrad import SGD, Batch, Learned, MetaLearner, Task
 from metagrad.capture import Capture
 from metagrad.networks import MLP, Conv4
 
@@ -121,11 +121,11 @@ HEAD = {
 
 RULES = {
     "sgd": SGD(0.1),
-    "momentum": Momentum(0.1, 0.8),
-    "nesterov": Momentum(0.1, 0.8, nesterov=True),
-    "rate": LearnedRates(0.1, "scalar"),
-    "rates-per-tensor": LearnedRates(0.1, "tensor"),
-    "rates-per-element": LearnedRates(0.1, "element"),
+    "momentum": SGD(0.1, 0.8),
+    "nesterov": SGD(0.1, 0.8, nesterov=True),
+    "rate": SGD(lr=Learned(0.1, "scalar")),
+    "rates-per-tensor": SGD(lr=Learned(0.1, "tensor")),
+    "rates-per-element": SGD(lr=Learned(0.1, "element")),
 }
 
 
@@ -140,7 +140,13 @@ def make_tasks(features: tuple[int, ...], tasks: int = 2, support: int = 6, quer
 
 
 def one(tasks: Task, index: int) -> Task:
-    return Task(*(Batch(*(leaf[index] for leaf in batch)) for batch in tasks))
+    return tasks.take(index)
+
+
+def inner_states(loop, meta, task, count):
+    """The inner steps of one task, as written: each has `state`, `gradient`, `loss` and `after`."""
+    motion = loop.motion(meta, loop.evidence(task, count), loop.derivatives())
+    return motion.steps(loop.initial_state(meta), 0, count)
 
 
 # What a model needs of `MetaLearner`: `vmap` has no rule for the LSTM kernel.
@@ -165,7 +171,7 @@ def captured(mode, streams=1, compiler=None, **forced):
 
     def make(*args, **options):
         learner = MetaLearner(*args, **options | forced)
-        learner.capture = Capture(mode, streams, compiler=compiler or Counting())
+        learner.capture = Capture(mode, streams, compiler=compiler or Counting(), otherwise=learner.capture.otherwise)
         return learner
 
     return make

@@ -15,9 +15,8 @@ from metagrad import (
     Hybrid,
     Implicit,
     InnerLoop,
-    LearnedRates,
+    Learned,
     MetaLearner,
-    Momentum,
     Parallel,
     PartOfModel,
     Proximal,
@@ -32,7 +31,7 @@ from metagrad import (
 from metagrad.estimators import ConjugateGradient, Neumann, UnanchoredImplicit
 from metagrad.estimators.base import Pullback
 from metagrad.functional import trainable
-from metagrad.tasks.prepared import NonFiniteError
+from metagrad.prepared import NonFiniteError
 
 STEPS = 4
 ESTIMATORS = [
@@ -52,6 +51,8 @@ ESTIMATORS = [
     Reptile(),
     UnanchoredImplicit(3, strength=2.0),
 ]
+
+LEARNED = SGD(lr=Learned(0.1, "element"))
 
 
 def learner(estimator, model_name="mlp", **options):
@@ -118,9 +119,24 @@ def test_functional_form_equals_the_learner():
     [
         (WholeModel, SGD(0.1), Implicit(), "Implicit found no dependence of the inner loss on the meta-parameters"),
         (WholeModel, SGD(0.1), FiniteDifference(), "FiniteDifference found no dependence of the inner loss"),
-        (WholeModel, LearnedRates(0.1), Reptile(), r"Reptile\(\) gives no gradient to rule.layers.0.weight"),
-        (lambda *a: Proximal(WholeModel(*a), 1.0), LearnedRates(0.1), Implicit(), "gives no gradient to rule"),
-        (lambda *a: Proximal(WholeModel(*a), 1.0), LearnedRates(0.1), FiniteDifference(), "gives no gradient to rule"),
+        (
+            WholeModel,
+            LEARNED,
+            Reptile(),
+            r"Reptile\(\) gives no gradient to rule.lr.layers.0.weight",
+        ),
+        (
+            lambda *a: Proximal(WholeModel(*a), 1.0),
+            LEARNED,
+            Implicit(),
+            "gives no gradient to rule",
+        ),
+        (
+            lambda *a: Proximal(WholeModel(*a), 1.0),
+            LEARNED,
+            FiniteDifference(),
+            "gives no gradient to rule",
+        ),
         (lambda *a: PartOfModel(*a, "layers.2"), SGD(0.1), Reptile(), "gives no gradient to model.layers.0.weight"),
         (lambda *a: PartOfModel(*a, "layers.2"), SGD(0.1), Implicit(), "gives no gradient to model.layers.2.weight"),
     ],
@@ -130,14 +146,14 @@ def test_combinations_that_make_no_sense_say_what_to_do(make_learner, rule, esti
     inner = make_learner(model, LOSS)
     loop = InnerLoop(inner, rule, STEPS)
     meta = {"model": {**trainable(model)}}
-    rates = rule.initial_meta(inner.start(meta))
+    rates = rule.initial_meta(inner.start(meta), STEPS)
     if tree.leaves(rates):
         meta["rule"] = rates
     with pytest.raises(ValueError, match=message):
         meta_gradient(loop, estimator, meta, make_tasks((4,)))
 
 
-@pytest.mark.parametrize("rule", [SGD(0.1), Momentum(0.1, 0.5), LearnedRates(0.1)], ids=repr)
+@pytest.mark.parametrize("rule", [SGD(0.1), SGD(0.1, 0.5), LEARNED], ids=repr)
 @pytest.mark.parametrize("estimator", [e for e in ESTIMATORS if isinstance(e, Pullback)], ids=repr)
 def test_every_pullback_serves_every_rule_and_learner(estimator, rule):
     for options in ({}, {"adapts": "layers.2"}, {"proximal": 0.5}, {"adapts": "layers.0", "proximal": 0.5}):
@@ -170,8 +186,8 @@ def poisoned(value, part):
         (lambda xs, ys, xq, yq: build(xs[:, :0], ys[:, :0], xq, yq), "the support set is empty"),
         (lambda xs, ys, xq, yq: build(xs[:0], ys[:0], xq[:0], yq[:0]), "the support set is empty"),
         (lambda xs, ys, xq, yq: build(xs, ys, xq[:, :0], yq[:, :0]), "the query set is empty"),
-        (lambda xs, ys, xq, yq: build(xs, ys, xq[:1], yq[:1]), "support has 2 tasks and query 1"),
-        (lambda xs, ys, xq, yq: build(xs, ys[:, :3], xq, yq), "differ in their task or example axis"),
+        (lambda xs, ys, xq, yq: build(xs, ys, xq[:1], yq[:1]), "support inputs have 2 tasks and query inputs 1"),
+        (lambda xs, ys, xq, yq: build(xs, ys[:, :3], xq, yq), "differ in their example axis"),
         (lambda xs, ys, xq, yq: build(xs[0, 0], ys, xq, yq), "inputs need axes"),
         (lambda xs, ys, xq, yq: build(xs.sum(), ys, xq, yq), "inputs need axes"),
         (lambda xs, ys, xq, yq: build(xs.float(), ys, xq, yq), "support inputs are torch.float32 and the model is"),

@@ -20,7 +20,7 @@ from metagrad.experiments.expression import ESTIMATORS, parse
 from metagrad.experiments.presets import sinusoid
 from metagrad.memory import LiveTensors
 from metagrad.networks import MLP
-from metagrad.tasks.prepared import NonFiniteError
+from metagrad.prepared import NonFiniteError
 from metagrad.tasks.regression import Sinusoids
 from metagrad.training import Run, RunWriter, Silent
 from training.test_trainer import StopAfter, a_trainer, records_without_seconds, trained

@@ -133,7 +133,7 @@ def test_estimators_and_their_fields_are_chosen_by_name(metagrad, tmp_path):
     assert (status, err) == (0, "")
     config = Run(tmp_path / "run").config()
     assert config["estimator"] == ("Split(window=1, late=Exact(), early=Binomial(order=1, scale='paper', center=0.0))")
-    assert config["rule"] == "Momentum(lr=0.02, momentum=0.9, nesterov=False)"
+    assert config["rule"] == "SGD(lr=0.02, momentum=0.9, nesterov=False, weight_decay=0.0)"
 
 
 @pytest.mark.slow
@@ -230,7 +230,7 @@ def test_compare_writes_table_json_and_figure(metagrad, tmp_path):
 def test_list_and_version_and_help(metagrad):
     status, out, _ = metagrad("list")
     assert status == 0
-    assert all(name in out for name in (*PRESETS, "Binomial", "Reptile", "Momentum", "Neumann"))
+    assert all(name in out for name in (*PRESETS, "Binomial", "Reptile", "AdamW", "Neumann"))
     assert metagrad("--version") == (0, f"metagrad {__version__}\n", "")
     assert metagrad("--help")[0] == 0
     for name in PRESETS:

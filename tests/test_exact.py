@@ -44,7 +44,8 @@ def test_equals_autograd_through_the_loop(model_name, rule_name, learner_name):
     def adapts(name):
         return "adapts" not in options or name.startswith(options["adapts"])
 
-    rates = {name: p.detach().clone().requires_grad_() for name, p in learner.learned_rates().items()}
+    learned = {name.removeprefix("lr"): p.detach().clone() for name, p in learner.learned_settings().items()}
+    rates = {name.removeprefix("."): p.requires_grad_() for name, p in learned.items()}
     lr = rates.get("", rates) if rates else rule.lr
     oracle = [
         exact_meta_gradient(
@@ -55,8 +56,8 @@ def test_equals_autograd_through_the_loop(model_name, rule_name, learner_name):
             steps=STEPS,
             adapts=adapts,
             proximal=options.get("proximal", 0.0),
-            momentum=getattr(rule, "momentum", 0.0),
-            nesterov=getattr(rule, "nesterov", False),
+            momentum=rule.momentum,
+            nesterov=rule.nesterov,
         )
         for t in range(2)
     ]

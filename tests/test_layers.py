@@ -8,8 +8,10 @@ import metagrad
 PACKAGE = Path(metagrad.__file__).parent
 LAYERS = [
     {"checks", "foreign"},
-    {"tree", "memory", "kernels", "remedies", "spelled_out"},
-    {"functional", "networks", "admissible", "tasks", "estimators", "optim"},
+    {"tree", "memory", "structure", "kernels", "remedies", "spelled_out"},
+    {"task"},
+    {"prepared"},
+    {"functional", "networks", "admissible", "tasks", "estimators", "optim", "rules"},
     {"inner"},
     {"batching", "probing"},
     {"capture", "choosing", "adapted", "validity"},
@@ -65,7 +67,23 @@ def test_estimators_know_only_trees():
 def test_public_names():
     names = {
         *("MetaLearner", "Task", "Batch", "InnerLoop", "WholeModel", "PartOfModel", "Proximal"),
-        *("SGD", "Momentum", "LearnedRates", "Exact", "FirstOrder", "Truncated", "Binomial", "Hybrid", "Split"),
+        *(
+            "SGD",
+            "Adam",
+            "AdamW",
+            "RMSprop",
+            "Clipped",
+            "Transform",
+            "Learned",
+            "UpdateRule",
+            "Steps",
+            "Exact",
+            "FirstOrder",
+            "Truncated",
+            "Binomial",
+            "Hybrid",
+            "Split",
+        ),
         *("Parallel", "Grouped", "Implicit", "FiniteDifference", "Reptile", "MetaGradient", "meta_gradient"),
         "Auto",
         *("Stored", "SquareRoot", "Slots", "Logarithmic"),

@@ -1,6 +1,20 @@
 """Meta-gradients for PyTorch: the gradient of the loss after adaptation with respect to where it started."""
 
-from metagrad import batching, capture, choosing, estimators, functional, inner, learner, networks, optim, tasks, tree
+from metagrad import (
+    batching,
+    capture,
+    choosing,
+    estimators,
+    functional,
+    inner,
+    learner,
+    networks,
+    optim,
+    rules,
+    task,
+    tasks,
+    tree,
+)
 from metagrad.batching import MetaGradient, meta_gradient
 from metagrad.choosing import Auto
 from metagrad.estimators import (
@@ -18,18 +32,21 @@ from metagrad.estimators import (
 )
 from metagrad.inner.learners import PartOfModel, Proximal, WholeModel
 from metagrad.inner.loop import InnerLoop
-from metagrad.inner.rules import SGD, LearnedRates, Momentum
 from metagrad.inner.trajectory import Logarithmic, Slots, SquareRoot, Stored
 from metagrad.learner import MetaLearner
-from metagrad.tasks.task import Batch, Task
+from metagrad.rules import SGD, Adam, AdamW, Clipped, Learned, RMSprop, Transform, UpdateRule
+from metagrad.task import Batch, Steps, Task
 
 __version__ = "0.1.0"
 
 __all__ = [
     "SGD",
+    "Adam",
+    "AdamW",
     "Auto",
     "Batch",
     "Binomial",
+    "Clipped",
     "Exact",
     "FiniteDifference",
     "FirstOrder",
@@ -37,21 +54,24 @@ __all__ = [
     "Hybrid",
     "Implicit",
     "InnerLoop",
-    "LearnedRates",
+    "Learned",
     "Logarithmic",
     "MetaGradient",
     "MetaLearner",
-    "Momentum",
     "Parallel",
     "PartOfModel",
     "Proximal",
+    "RMSprop",
     "Reptile",
     "Slots",
     "Split",
     "SquareRoot",
+    "Steps",
     "Stored",
     "Task",
+    "Transform",
     "Truncated",
+    "UpdateRule",
     "WholeModel",
     "batching",
     "capture",
@@ -63,6 +83,8 @@ __all__ = [
     "meta_gradient",
     "networks",
     "optim",
+    "rules",
+    "task",
     "tasks",
     "tree",
 ]

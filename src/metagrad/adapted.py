@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from metagrad import functional, tree
-from metagrad.batching import over_tasks
-from metagrad.inner.loop import InnerLoop, adapted, adapting_steps
-from metagrad.tasks.prepared import NonFiniteError, Prepared
-from metagrad.tasks.task import Task
+from metagrad.batching import Eager, evaluated
+from metagrad.inner.loop import InnerLoop, LastState
+from metagrad.prepared import NonFiniteError, Prepared
 from metagrad.tree import Tree
 
 
@@ -45,7 +44,9 @@ class _Detaching(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def adapted_model(model: nn.Module, loop: InnerLoop, meta: Tree, task: Prepared, num_steps: int) -> AdaptedModel:
+def adapted_model(
+    model: nn.Module, loop: InnerLoop, meta: Tree, task: Prepared, num_steps: int, execution: Eager
+) -> AdaptedModel:
     """A copy of `model` with the parameters φ_S that `loop` adapts to the support set of `task`.
 
     Args:
@@ -54,15 +55,14 @@ def adapted_model(model: nn.Module, loop: InnerLoop, meta: Tree, task: Prepared,
         meta: the meta-parameters.
         task: one task, with a task axis of length 1; its query set is not read.
         num_steps: S; 0 gives the start.
+        execution: how it is evaluated.
 
     Raises:
         NonFiniteError: an adapted parameter is not finite.
     """
-
-    def last(meta: Tree, task: Task) -> Tree:
-        return adapted(loop, meta, adapting_steps(loop, meta, task, num_steps))
-
-    adapted_values = over_tasks(last, meta, task, task_chunk=1)
+    adapted_values = evaluated(
+        lambda loop, derivatives: LastState(loop, derivatives, num_steps), loop, meta, task, execution
+    )
     values = {name: value.squeeze(0) for name, value in tree.items(adapted_values)}
     for name, value in values.items():
         if not value.isfinite().all():

@@ -39,3 +39,11 @@ def number(
         raise ValueError(f"{name} must be at least {least:g}, got {value}")
     if below is not None and size >= below:
         raise ValueError(f"{name} must be less than {below:g}, got {value}")
+
+
+def raised_by_metagrad(error: BaseException) -> bool:
+    """Whether the error is a sentence of this package's own, raised in one of its files."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").split(".")[0] == "metagrad"

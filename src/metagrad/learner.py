@@ -6,9 +6,9 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from metagrad import admissible, checks, functional, tree
+from metagrad import admissible, checks, functional, structure, tree
 from metagrad.adapted import AdaptedModel, adapted_model
-from metagrad.batching import MetaGradient, branch, over_tasks
+from metagrad.batching import Eager, MetaGradient, branch, evaluated, meta_gradient
 from metagrad.capture import Capture, Mode
 from metagrad.choosing import Auto, Chooser, Decision
 from metagrad.choosing.auto import wanted
@@ -16,13 +16,13 @@ from metagrad.estimators.base import Estimator
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.learner import Learner, Loss, Metrics
 from metagrad.inner.learners import PartOfModel, Proximal, WholeModel
-from metagrad.inner.loop import InnerLoop, adaptation_curve
+from metagrad.inner.loop import AdaptationCurve, InnerLoop
 from metagrad.inner.precision import Precision, kernels
-from metagrad.inner.rules import UpdateRule
 from metagrad.inner.trajectory import Stored, Trajectory
+from metagrad.prepared import NonFiniteError, Prepared, prepare
 from metagrad.probing import Probe, TaskProbe, first_tasks
-from metagrad.tasks.prepared import NonFiniteError, Prepared, prepare
-from metagrad.tasks.task import Batch, Task
+from metagrad.rules import UpdateRule
+from metagrad.task import Batch, Task
 from metagrad.tree import Tree
 from metagrad.validity import ClassTargets, ExampleAxes, require_finite
 
@@ -96,8 +96,6 @@ class MetaLearner(nn.Module):
     ) -> None:
         super().__init__()
         policy = wanted(estimator)
-        if task_chunk is not None:
-            checks.integer("task_chunk", task_chunk, least=1)
         if proximal is not None:
             checks.number("proximal (None for no anchor)", proximal, above=0)
         learner: Learner
@@ -111,22 +109,26 @@ class MetaLearner(nn.Module):
         self.loop = InnerLoop(
             learner, rule, num_steps, curvature, link_chunk, reuse, Stored() if trajectory is None else trajectory
         )
-        self.capture = Capture(capture, streams)
+        self.capture = Capture(capture, streams, otherwise=Eager(task_chunk))
         self.precision: Precision = precision
         self.model = model
         self._loss = loss  # if it is a module, it moves with the rest
         self.estimator = policy
         self.chooser = Chooser(policy, num_steps) if isinstance(policy, Auto) else None
-        self.task_chunk = task_chunk
-        rates = rule.initial_meta(learner.start({"model": {**functional.trainable(model)}}))
-        self._rate_names = [name for name, _ in tree.items(rates)]
-        self.rates = nn.ParameterList([nn.Parameter(rate) for rate in tree.leaves(rates)])
+        settings = rule.initial_meta(learner.start({"model": {**functional.trainable(model)}}), num_steps)
+        self._settings = settings = tree.detach(settings)
+        self.rates = nn.ParameterList([nn.Parameter(value) for value in tree.leaves(settings)])
         self._example_axes = ExampleAxes()
         self._class_targets = ClassTargets(loss)
 
-    def learned_rates(self) -> dict[str, Tensor]:
-        """What a rule that learns its rates has learned, by parameter name; "" for a single rate."""
-        return dict(zip(self._rate_names, self.rates, strict=True))
+    def learned_settings(self) -> dict[str, Tensor]:
+        """What the rule has learned, by dotted name: "lr" for one rate, "lr.head.weight" for one of many."""
+        return dict(tree.items(self._own()))
+
+    def _own(self) -> Tree:
+        """The rule's part of the meta-parameters."""
+        values = iter(self.rates)
+        return tree.map(lambda _: next(values), self._settings)
 
     def meta(self) -> Tree:
         """The meta-parameters as a tree that shares the values: {"model": …} and, where rates are learned, "rule".
@@ -135,19 +137,17 @@ class MetaLearner(nn.Module):
             ValueError: parameters were frozen or thawed since the rates were made.
         """
         meta: dict[str, Tree] = {"model": {**functional.trainable(self.model)}}
-        rates: dict[str, Tree] = {**self.learned_rates()}
-        if not rates:
+        if not len(self.rates):
             return meta
-        if "" in rates:
-            meta["rule"] = rates[""]
-            return meta
-        adapting = [name for name, _ in tree.items(self.loop.learner.start(meta))]
-        if adapting != self._rate_names:
-            changed = sorted(set(adapting) ^ set(self._rate_names))
+        start = self.loop.learner.start(meta)
+        now = {path for path, _ in tree.items(self.loop.rule.initial_meta(start, self.loop.num_steps))}
+        then = {path for path, _ in tree.items(self._settings)}
+        if now != then:
+            changed = ", ".join(sorted({path.partition(".")[2] or path for path in now ^ then}))
             raise ValueError(
-                f"{', '.join(changed)} was frozen or thawed since the learned rates were made; make a new MetaLearner"
+                f"{changed} was frozen or thawed since the learned settings were made; make a new MetaLearner"
             )
-        meta["rule"] = rates
+        meta["rule"] = self._own()
         return meta
 
     def meta_gradient(self, tasks: Task | Iterable[Task]) -> MetaGradient:
@@ -167,13 +167,13 @@ class MetaLearner(nn.Module):
         with kernels(self.precision):
             if self.chooser is None:
                 return self._meta_gradient(cast(Estimator, self.estimator), meta, prepared)
-            proposal = self.chooser.propose(self.loop, meta, prepared, self.task_chunk)
+            proposal = self.chooser.propose(self.loop, meta, prepared, self.capture.otherwise.task_chunk)
             result = self._meta_gradient(proposal.estimator, meta, prepared)
         self.chooser.commit(proposal, result.diagnostics)
         return result
 
     def _meta_gradient(self, estimator: Estimator, meta: Tree, prepared: Prepared) -> MetaGradient:
-        result = self.capture.meta_gradient(self.loop, estimator, meta, prepared, self.task_chunk)
+        result = meta_gradient(self.loop, estimator, meta, prepared, execution=self.capture)
         require_finite(result)
         return result
 
@@ -235,11 +235,14 @@ class MetaLearner(nn.Module):
         steps = self._steps(num_steps)
         meta = self.meta()
 
-        def curve(meta: Tree, task: Task) -> Tree:
-            return {**adaptation_curve(self.loop, meta, task, steps)}
-
         with kernels(self.precision):
-            measured = over_tasks(curve, meta, self._prepare(tasks, meta), self.task_chunk)
+            measured = evaluated(
+                lambda loop, derivatives: AdaptationCurve(loop, derivatives, steps),
+                self.loop,
+                meta,
+                self._prepare(tasks, meta),
+                self.capture.otherwise,
+            )
         return Evaluation(cast(Tensor, branch(measured, "loss")), cast(Metrics, branch(measured, "metrics")))
 
     def adapt(self, support: Batch, num_steps: int | None = None) -> AdaptedModel:
@@ -254,11 +257,10 @@ class MetaLearner(nn.Module):
         """
         steps = self._steps(num_steps)
         meta = self.meta()
-        if isinstance(support, Batch):
-            support = Batch(*(leaf.unsqueeze(0) if isinstance(leaf, Tensor) else leaf for leaf in support))
-        prepared = self._prepare(Task(support, support), meta, single=True)
+        alone = structure.map(lambda leaf: leaf.unsqueeze(0), support)
+        prepared = self._prepare(Task(alone, alone), meta, single=True)
         with kernels(self.precision):
-            return adapted_model(self.model, self.loop, meta, prepared, steps)
+            return adapted_model(self.model, self.loop, meta, prepared, steps, self.capture.otherwise)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Predictions [N, ...] of the model before adaptation, batch norm by the batch's statistics."""

@@ -11,8 +11,8 @@ from metagrad.estimators.base import Episode, Estimate, Estimator
 from metagrad.estimators.exact import Exact
 from metagrad.inner.episode import TaskEpisode
 from metagrad.inner.loop import InnerLoop
-from metagrad.tasks.prepared import Prepared
-from metagrad.tasks.task import Task, map_leaves
+from metagrad.prepared import Prepared
+from metagrad.task import Task
 from metagrad.tree import Tree
 
 
@@ -66,9 +66,5 @@ class TaskProbe:
 
 def first_tasks(tasks: Prepared, count: int) -> list[Task]:
     """The first `count` tasks, or all if there are fewer, with leaves [N, ...]; groups of equal shapes one by one."""
-    alone = (
-        map_leaves(lambda leaf, t=t: leaf[t], group)
-        for _, group in tasks.groups
-        for t in range(len(group.support.inputs))
-    )
+    alone = (group.take(t) for _, group in tasks.groups for t in range(group.count))
     return list(itertools.islice(alone, count))

@@ -193,6 +193,19 @@ def union(first: Tree, second: Tree) -> Tree:
     return first
 
 
+def restrict(tree: Tree, like: Tree) -> Tree:
+    """The leaves of `tree` that `like` mentions too, in its order; both mention them."""
+    return map(lambda _, leaf: leaf, like, tree)
+
+
+def select(wanted: Callable[[Tensor], bool], tree: Tree) -> Tree:
+    """The leaves of which something is true, without branches that have none."""
+    if isinstance(tree, dict):
+        chosen = {name: select(wanted, branch) for name, branch in tree.items()}
+        return {name: branch for name, branch in chosen.items() if isinstance(branch, Tensor) or branch}
+    return tree if wanted(tree) else {}
+
+
 def absent(tree: Tree, like: Tree) -> list[str]:
     """Dotted paths of the leaves of `like` that `tree` does not mention.
 

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metagrad.batching import MetaGradient
-from metagrad.tasks.prepared import NonFiniteError
-from metagrad.tasks.task import Batch, Task
+from metagrad.prepared import NonFiniteError
+from metagrad.task import Batch, Task
 
 
 class ExampleAxes:
@@ -38,7 +38,7 @@ class ExampleAxes:
 
 
 def _axes(tasks: Task) -> int:
-    return tasks.support.inputs.ndim - 2
+    return tasks.leaves[0].ndim - 2
 
 
 class ClassTargets:

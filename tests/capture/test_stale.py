@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cases import Counting, captured, make_tasks
-from metagrad import SGD, Batch, Binomial, Exact, FirstOrder, LearnedRates, MetaLearner, Momentum, Task, tree
+from metagrad import SGD, Batch, Binomial, Exact, FirstOrder, Learned, MetaLearner, Task, tree
 from metagrad.capture import Capture
 from metagrad.inner.curvature import forward_over_reverse
 
@@ -159,8 +159,8 @@ FLOATS = Task(*(Batch(b.inputs.float(), b.targets) for b in TASKS))
 
 CHANGES = {
     "rule-lr": change(loop(rule=SGD(0.7))),
-    "rule": change(loop(rule=Momentum(0.3, 0.9)), num_steps=2),
-    "rule-field": change(loop(rule=Momentum(0.3, 0.9, nesterov=True)), rule=Momentum(0.3, 0.9), num_steps=2),
+    "rule": change(loop(rule=SGD(0.3, 0.9)), num_steps=2),
+    "rule-field": change(loop(rule=SGD(0.3, 0.9, nesterov=True)), rule=SGD(0.3, 0.9), num_steps=2),
     "num-steps": change(loop(num_steps=3)),
     "estimator": change(lambda learner, patch: setattr(learner, "estimator", Exact())),
     "estimator-field": change(
@@ -192,7 +192,7 @@ CHANGES = {
     "freeze": change(on_model(lambda m: m.body.requires_grad_(False))),
     "thaw": change(on_model(lambda m: m.frozen.requires_grad_(True))),
     "optimizer-step": change(step),
-    "part-and-rates": change(step, adapts="head", rule=LearnedRates(0.3, "tensor")),
+    "part-and-rates": change(step, adapts="head", rule=SGD(lr=Learned(0.3, "tensor"))),
     "part-proximal": change(step, adapts="head", proximal=0.5),
     "part-body-replaced": change(on_model(lambda m: setattr(m, "body", nn.Linear(4, 5).double())), adapts="head"),
     "curvature": change(loop(curvature=forward_over_reverse), same=True, estimator=Exact()),
@@ -242,7 +242,7 @@ def test_going_back_replays_the_first_graphs(mode):
 
 @pytest.mark.parametrize("mode", ["whole", "pieces"])
 def test_values_do_not_trace_again(mode):
-    learner, counting = make(mode, adapts="head", rule=LearnedRates(0.3))
+    learner, counting = make(mode, adapts="head", rule=SGD(lr=Learned(0.3, "element")))
     learner.meta_gradient(TASKS)
     traced = len(counting.graphs)
     assert traced
@@ -264,7 +264,7 @@ def test_pieces_do_not_trace_again_for_more_steps_or_another_rule():
     learner.meta_gradient(TASKS)
     traced = len(counting.graphs)
     assert traced == 3
-    learner.loop = replace(learner.loop, num_steps=4, rule=Momentum(0.1, 0.5))
+    learner.loop = replace(learner.loop, num_steps=4, rule=SGD(0.1, 0.5))
     learner.estimator = Binomial(4)
     agrees(learner, TASKS)
     assert len(counting.graphs) == traced

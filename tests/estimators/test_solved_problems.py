@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.func import functional_call, hessian
 
 from cases import make_tasks, one
-from metagrad import SGD, Exact, FiniteDifference, Implicit, MetaLearner, Momentum, tree
+from metagrad import SGD, Exact, FiniteDifference, Implicit, MetaLearner, tree
 from metagrad.estimators import ConjugateGradient, Neumann
 
 STRENGTH, STEPS = 1.0, 150
@@ -51,14 +51,14 @@ def test_the_inner_loop_solves_its_problem(problem):
     assert error(problem, Exact())[0] < 1e-12
 
 
-@pytest.mark.parametrize("rule", [SGD(0.5), Momentum(0.3, 0.3), Momentum(0.3, 0.3, nesterov=True)], ids=repr)
+@pytest.mark.parametrize("rule", [SGD(0.5), SGD(0.3, 0.3), SGD(0.3, 0.3, nesterov=True)], ids=repr)
 def test_conjugate_gradient_equals_the_dense_solve(problem, rule):
     found, result = error(problem, Implicit(ConjugateGradient(15)), rule)
     assert found <= 1e-8
     assert result.diagnostics["residual"].item() < 1e-10
 
 
-@pytest.mark.parametrize("rule", [SGD(0.5), Momentum(0.3, 0.3)], ids=repr)
+@pytest.mark.parametrize("rule", [SGD(0.5), SGD(0.3, 0.3)], ids=repr)
 def test_a_long_neumann_series_equals_the_dense_solve(problem, rule):
     assert error(problem, Implicit(Neumann(STEPS)), rule)[0] <= 1e-10
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from experiments.small_data import write_data
-from metagrad import Binomial, Exact, FirstOrder, Implicit, LearnedRates, Momentum, Split
+from metagrad import SGD, Binomial, Exact, FirstOrder, Implicit, Learned, Split
 from metagrad.experiments.config import Experiment, build
 from metagrad.experiments.fields import describe, read, replaced, walk
 from metagrad.experiments.image_problem import ImageClassification
@@ -25,7 +25,7 @@ def test_json_round_trip_of_chosen_parts():
     config = replace(
         sinusoid(),
         estimator=Split(window=1, late=Exact(), early=Binomial(order=1, scale="paper")),
-        rule=LearnedRates(lr=0.1),
+        rule=SGD(lr=Learned(0.1, "element")),
         adapts=("layers.4",),
         proximal=2.0,
     )
@@ -104,11 +104,11 @@ def test_an_impossible_value_is_refused_with_the_name_of_its_field(path, text, s
 
 
 def test_parts_of_parts_have_names():
-    config = replace(sinusoid(), estimator=Implicit(), rule=Momentum())
+    config = replace(sinusoid(), estimator=Implicit(), rule=SGD(momentum=0.9))
     paths = [field.path for field in walk(config)]
     assert "estimator.solver.iterations" in paths
     assert "rule.nesterov" in paths
-    assert replaced(config, "rule.nesterov", "true").rule == Momentum(nesterov=True)
+    assert replaced(config, "rule.nesterov", "true").rule == SGD(momentum=0.9, nesterov=True)
     assert replaced(config, "estimator.solver.iterations", "9").estimator.solver.iterations == 9
 
 

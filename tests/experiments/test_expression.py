@@ -18,7 +18,7 @@ from metagrad.estimators import (
     Truncated,
 )
 from metagrad.experiments.expression import ESTIMATORS, RULES, SOLVERS, kind_of, parse, short, written
-from metagrad.inner.rules import SGD, LearnedRates, Momentum
+from metagrad.rules import SGD, Learned
 
 OBJECTS = [
     Exact(),
@@ -37,8 +37,8 @@ OBJECTS = [
     Implicit(solver=Neumann(iterations=3)),
     FiniteDifference(nudge=1e-3, sides="fourth"),
     SGD(lr=0.1),
-    Momentum(lr=0.1, momentum=0.5, nesterov=True),
-    LearnedRates(lr=0.1, per="tensor"),
+    SGD(lr=0.1, momentum=0.5, nesterov=True),
+    SGD(lr=Learned(0.1, "tensor")),
 ]
 
 

@@ -10,7 +10,7 @@ from metagrad import cli
 from metagrad.estimators import Binomial, FiniteDifference, FirstOrder, Implicit, Neumann, Split, Truncated
 from metagrad.experiments.presets import PRESETS
 from metagrad.experiments.typed import as_typed, rebuilt
-from metagrad.inner.rules import LearnedRates, Momentum
+from metagrad.rules import SGD, Learned
 
 
 def test_as_typed_leaves_out_places():
@@ -33,8 +33,8 @@ base = PRESETS["sinusoid"]()
 CONFIGS = [
     base,
     replace(base, estimator=Truncated(window=3), seed=11, adapts=("0.weight", "head")),
-    replace(base, estimator=Binomial(order=3, scale="paper"), rule=Momentum(lr=0.02, momentum=0.5, nesterov=True)),
-    replace(base, estimator=Binomial(order=3, center="auto"), rule=LearnedRates(lr=0.125, per="element")),
+    replace(base, estimator=Binomial(order=3, scale="paper"), rule=SGD(lr=0.02, momentum=0.5, nesterov=True)),
+    replace(base, estimator=Binomial(order=3, center="auto"), rule=SGD(lr=Learned(0.125, "element"))),
     replace(base, estimator=Split(window=2, late=Binomial(order=1), early=FirstOrder()), num_steps=7),
     replace(base, estimator=Implicit(Neumann(7)), proximal=2.5, optimizer=replace(base.optimizer, clip=0.5)),
     replace(base, estimator=FiniteDifference(), proximal=1 / 3, problem=replace(base.problem, inputs=(-2.5, 1.0))),

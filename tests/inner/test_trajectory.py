@@ -11,7 +11,6 @@ from functools import cache
 
 import pytest
 import torch
-from torch.func import vmap
 
 from cases import LOSS, MODELS, RULES, make_tasks, one
 from metagrad import (
@@ -24,8 +23,7 @@ from metagrad import (
     Hybrid,
     Implicit,
     InnerLoop,
-    LearnedRates,
-    Momentum,
+    Learned,
     Parallel,
     Proximal,
     Split,
@@ -35,6 +33,7 @@ from metagrad import (
     meta_gradient,
     tree,
 )
+from metagrad.batching import Chunk
 from metagrad.estimators.implicit import ConjugateGradient, Neumann
 from metagrad.inner.derivatives import Direct, Outer
 from metagrad.inner.episode import TaskEpisode
@@ -45,7 +44,7 @@ from oracle import exact_meta_gradient
 RECOMPUTED = [SquareRoot(), Logarithmic(), Slots(1), Slots(2), Slots(3), Slots(50)]
 OF_EACH_KIND = [SquareRoot(), Logarithmic()]
 STEPS = [1, 2, 3, 7, 16, 17]
-RULE = {"sgd": SGD(0.1), "momentum": Momentum(0.1, 0.8), "rates": LearnedRates(0.1)}
+RULE = {"sgd": SGD(0.1), "momentum": SGD(0.1, 0.8), "rates": SGD(lr=Learned(0.1, "element"))}
 ANCHOR = 0.3
 
 
@@ -109,7 +108,7 @@ def bowls(size=4, tasks=3):
 
 def setting(rule, size=4):
     start, tasks = bowls(size)
-    rates = rule.initial_meta(start)
+    rates = rule.initial_meta(start, 3)
     meta = {"model": start} | ({"rule": rates} if tree.leaves(rates) else {})
     return meta, tasks
 
@@ -156,10 +155,9 @@ def in_a_loop(loop, estimator):
 def side_by_side(loop, estimator):
     def of_one(meta, task):
         of = TaskEpisode(loop, meta, task, BowlDerivatives())
-        return everything(estimator.estimate(of), of)
+        return {"each": everything(estimator.estimate(of), of)}
 
-    meta, tasks = setting(loop.rule)
-    return vmap(of_one, in_dims=(None, 0))(meta, tasks)
+    return Chunk(of_one)(*setting(loop.rule))["each"]
 
 
 def test_written_out_derivatives_are_those_of_the_learner():
@@ -206,7 +204,7 @@ def test_link_chunks_give_the_same_bits(trajectory, link_chunk):
 
 @pytest.mark.parametrize("trajectory", RECOMPUTED, ids=repr)
 def test_links_can_be_asked_for_in_any_order_and_by_several_windows(trajectory):
-    loop = InnerLoop(Bowl(), Momentum(0.1, 0.8), 17)
+    loop = InnerLoop(Bowl(), SGD(0.1, 0.8), 17)
     stored, recomputed = episode(loop).chain, episode(replace(loop, trajectory=trajectory)).chain
     u = {"w": torch.randn(4, dtype=torch.float64)}
     order = random.Random(0).choices(range(17), k=60)
@@ -270,7 +268,7 @@ def test_equals_autograd_through_the_whole_loop(trajectory):
     make, features = MODELS["mlp"]
     model, tasks = make().double(), make_tasks(features, tasks=1)
     meta = {"model": {name: p.detach() for name, p in model.named_parameters()}}
-    loop = InnerLoop(WholeModel(model, LOSS), Momentum(0.1, 0.8), 11, trajectory=trajectory)
+    loop = InnerLoop(WholeModel(model, LOSS), SGD(0.1, 0.8), 11, trajectory=trajectory)
     loss, gradient, _ = exact_meta_gradient(model, LOSS, one(tasks, 0), lr=0.1, steps=11, momentum=0.8)
     result = meta_gradient(loop, Exact(), meta, tasks)
     torch.testing.assert_close(dict(tree.items(result.gradient["model"])), gradient, rtol=1e-10, atol=1e-12)
@@ -344,8 +342,8 @@ class WatchedSGD(SGD):
 
     alive: Alive | None = None
 
-    def step(self, state, gradient, meta):
-        after = super().step(state, gradient, meta)
+    def step(self, state, gradient, meta, k):
+        after = super().step(state, gradient, meta, k)
         self.alive.show(after["adapted"]["w"])
         return after
 
@@ -367,7 +365,7 @@ def most_alive(trajectory, estimator, steps):
     """States and gradients."""
     gc.collect()
     states, derivatives = Alive(), WatchedDerivatives()
-    loop = InnerLoop(Bowl(), WatchedSGD(0.05, states), steps, trajectory=trajectory, link_chunk=4)
+    loop = InnerLoop(Bowl(), WatchedSGD(0.05, alive=states), steps, trajectory=trajectory, link_chunk=4)
     of = episode(loop, derivatives=derivatives)
     estimator.estimate(of)
     return states.most, derivatives.alive.most

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from metagrad.estimators import Binomial, FirstOrder, Implicit, Truncated
 from metagrad.experiments.config import Experiment, build_learner
-from metagrad.inner.rules import SGD, Momentum
+from metagrad.rules import SGD
 from metagrad.training.evaluation import fixed_tasks
 from metagrad_studies.anil import Anil
 from metagrad_studies.anil.errors import head_errors
@@ -92,7 +92,9 @@ def test_estimators_that_no_theorem_knows_have_no_bound(case):
     assert row["error"] > 0
 
 
-@pytest.mark.parametrize("change", [{"adapts": ()}, {"adapts": ("layers.0", "layers.2")}, {"rule": Momentum(lr=0.1)}])
+@pytest.mark.parametrize(
+    "change", [{"adapts": ()}, {"adapts": ("layers.0", "layers.2")}, {"rule": SGD(lr=0.1, momentum=0.9)}]
+)
 def test_what_is_no_linear_head_is_refused(case, change):
     config, weights, tasks = case
     with pytest.raises(ValueError, match="the head must be one linear layer that SGD adapts"):

@@ -11,9 +11,8 @@ from metagrad.choosing import Auto, candidates
 from metagrad.estimators import Binomial, Exact, Truncated
 from metagrad.experiments.config import Experiment, build
 from metagrad.experiments.expression import short
-from metagrad.inner.rules import SGD
 from metagrad.probing import TaskProbe
-from metagrad.tasks.task import Batch, Task, map_leaves
+from metagrad.task import Batch, Task
 from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad.training.progress import Silent
 from metagrad_studies.core.progress import Watcher
@@ -75,7 +74,7 @@ def test_errors_and_estimates_are_those_that_a_probe_measures(settings, records)
             if (r["network"], r["seed"], r["meta_steps"], r["family"], r["order"]) == ("sinusoid", 31, 0, family, order)
         )
         for t in range(3):
-            probe = TaskProbe(learner.loop, learner.meta(), map_leaves(lambda leaf, t=t: leaf[t], tasks))
+            probe = TaskProbe(learner.loop, learner.meta(), tasks.take(t))
             expected = probe.measure(estimator)
             assert found["errors"][t] == pytest.approx(expected.error, rel=1e-6)
             if expected.error_estimate is None:

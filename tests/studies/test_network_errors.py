@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cases import inner_states
 from metagrad.batching import meta_gradient
 from metagrad.estimators import Binomial, Exact, FirstOrder, Truncated
 from metagrad.experiments.config import Experiment, build
-from metagrad.inner.loop import adapting_steps
-from metagrad.tasks.task import Batch, Task
+from metagrad.task import Batch, Task
 from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad_studies.core.progress import Watcher
 from metagrad_studies.core.records import Records
@@ -96,8 +96,8 @@ def test_errors_are_those_of_each_tasks_meta_gradient(settings, records):
 def test_curvature_is_that_of_dense_hessians(settings, records):
     learner, tasks = untrained(settings)
     learner.load_state_dict({name: value.float() for name, value in learner.state_dict().items()})
-    task = Task(*(Batch(*(leaf[1] for leaf in batch)) for batch in tasks))
-    for k, step in enumerate(adapting_steps(learner.loop, learner.meta(), task, 3)):
+    task = tasks.take(1)
+    for k, step in enumerate(inner_states(learner.loop, learner.meta(), task, 3)):
         values = 0.05 * torch.linalg.eigvalsh(dense_hessian(learner.loop, learner.meta(), task, step.state["adapted"]))
         found = records.where(kind="spectrum", network="sinusoid", meta_steps=0)[k]
         assert found["step"] == k

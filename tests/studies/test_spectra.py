@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from cases import one
+from cases import inner_states, one
 from metagrad import tree
 from metagrad.estimators import Pulled
 from metagrad.experiments.problems import SinusoidRegression
-from metagrad.inner.loop import adapting_steps
 from metagrad_studies.instruments import sinusoid
 from metagrad_studies.instruments.spectra import Extremes, direction, extremes, ranges
 from metagrad_studies.instruments.task_errors import curvatures
@@ -83,7 +82,7 @@ def test_curvature_along_real_inner_loops_equals_dense_hessians():
     assert [len(spread) for spread in spreads] == [3] * 4
     for t, spread in enumerate(spreads):
         task = one(tasks, t)
-        for k, step in enumerate(adapting_steps(loop, meta, task, 3)):
+        for k, step in enumerate(inner_states(loop, meta, task, 3)):
             values = 0.05 * torch.linalg.eigvalsh(dense_hessian(loop, meta, task, step.state["adapted"]))
             assert spread.low[k] == pytest.approx(values[0].item(), abs=1e-8)
             assert spread.high[k] == pytest.approx(values[-1].item(), abs=1e-8)

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from metagrad.task import Batch, Task
 from metagrad.tasks.regression import Quadratics, Sinusoids, half_squared_error
-from metagrad.tasks.task import Batch, Task
 
 SOURCES = [Sinusoids(), Quadratics(3), Sinusoids(support=1, query=4), Quadratics(2, 5, 1)]
 

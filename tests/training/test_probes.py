@@ -9,8 +9,8 @@ from rich.console import Console
 from metagrad import SGD, Binomial, Exact, FirstOrder, Grouped, Implicit, Parallel, Truncated, tree
 from metagrad.experiments.presets import sinusoid
 from metagrad.experiments.training_figure import training
+from metagrad.task import Batch, Task
 from metagrad.tasks.regression import Sinusoids
-from metagrad.tasks.task import Batch, Task
 from metagrad.training import Lines, Run, RunWriter, Silent
 from metagrad.training.watch import ErrorWatch
 from training.test_trainer import StopAfter, a_trainer, records_without_seconds, trained

@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from metagrad import SGD, Binomial, LearnedRates, MetaLearner
+from metagrad import SGD, Binomial, Learned, MetaLearner
 from metagrad.networks import MLP
+from metagrad.task import Batch, Task
 from metagrad.tasks.regression import Sinusoids
-from metagrad.tasks.task import Batch, Task
 from metagrad.training import Diverged, Plan, Run, RunWriter, Silent, Trainer, fixed_tasks
 
 
@@ -100,8 +100,8 @@ class StopAfter(Silent):
 @pytest.mark.parametrize(
     ("rule", "schedule"),
     [
-        (LearnedRates(lr=0.01, per="tensor"), "cosine"),
-        pytest.param(LearnedRates(lr=0.01, per="tensor"), "constant", marks=pytest.mark.slow),
+        (SGD(lr=Learned(0.01, "tensor")), "cosine"),
+        pytest.param(SGD(lr=Learned(0.01, "tensor")), "constant", marks=pytest.mark.slow),
         pytest.param(SGD(lr=0.01), "cosine", marks=pytest.mark.slow),
         pytest.param(SGD(lr=0.01), "constant", marks=pytest.mark.slow),
     ],

@@ -1,19 +1,19 @@
-"""Meta-gradients over many tasks: side by side, a few at a time, or one by one."""
+"""Functions of one task at many: side by side, a few at a time, or one by one."""
 
-from metagrad.batching.chunks import SideBySide, branch, over_tasks
-from metagrad.batching.execution import RANDOM, Eager, Execution, OfTask
-from metagrad.batching.mean import MetaGradient, SummedGradient, TaskMetaGradient, meta_gradient
+from metagrad.batching.chunks import Chunk, OfTask, branch, over_tasks
+from metagrad.batching.execution import Eager, Execution, Job, evaluated
+from metagrad.batching.mean import MetaGradient, TaskMetaGradient, meta_gradient
 
 __all__ = [
-    "RANDOM",
+    "Chunk",
     "Eager",
     "Execution",
+    "Job",
     "MetaGradient",
     "OfTask",
-    "SideBySide",
-    "SummedGradient",
     "TaskMetaGradient",
     "branch",
+    "evaluated",
     "meta_gradient",
     "over_tasks",
 ]

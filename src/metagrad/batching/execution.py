@@ -1,67 +1,169 @@
-"""How a function of tasks that run side by side is evaluated; here as written, in `metagrad.capture` compiled."""
+"""How a function of one task is evaluated at many: here as written, in `metagrad.capture` compiled."""
 
+import warnings
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 import torch
-from torch import Tensor
 
+from metagrad import checks, tree
+from metagrad.batching.chunks import Chunk, OfTask, branch, in_chunks, joined
+from metagrad.inner.by_autograd import ByAutograd
 from metagrad.inner.derivatives import Derivatives
 from metagrad.inner.loop import InnerLoop
+from metagrad.inner.randomness import RandomModelError, random_state
+from metagrad.prepared import Prepared
 from metagrad.remedies import add_remedy
-from metagrad.tasks.task import Task
 from metagrad.tree import Tree
 
-OfTask = Callable[[Tree, Task], Tree]
+Job = Callable[[InnerLoop, Derivatives], OfTask]
+"""What is wanted of each task, given the loop and derivatives that the execution decides on."""
 
-RANDOM = (
-    "the model draws random numbers, so it is not the same function each time it is evaluated along one trajectory; "
-    "switch the randomness off (dropout with p = 0 or model.eval())"
-)
+Backend = Literal["auto", "autograd"]
 
 
 class Execution(Protocol):
-    """How a function of tasks that run side by side is evaluated: as written, or traced once and replayed."""
+    """How a function of one task is evaluated at many: as written, or traced once and replayed."""
+
+    def run(self, job: Job, loop: InnerLoop, meta: Tree, tasks: Prepared, asked_once: int = 0) -> Tree:
+        """The job at every task: "sum" over them, "each" stacked in their order. Called without gradient mode.
+
+        `asked_once` says of how many of the last links the job asks for exactly one curvature product.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to evaluate as written.
+
+    Attributes:
+        task_chunk: how many tasks run side by side.
+        one_by_one: whether links run one at a time too, so that there is no `vmap` at all.
+        by_autograd: whether plain `torch.autograd` differentiates in place of `torch.func`.
+        seed: of random models; None where nothing is drawn.
+    """
+
+    task_chunk: int | None
+    one_by_one: bool
+    by_autograd: bool
+    seed: int | None
+
+    def loop(self, loop: InnerLoop) -> InnerLoop:
+        """The loop, fit for this way."""
+        if self.one_by_one or self.by_autograd:
+            loop = replace(loop, link_chunk=1)
+        if self.by_autograd:
+            loop = replace(loop, reuse=0)
+        return loop if self.seed is None else replace(loop, seed=self.seed)
 
     def derivatives(self, loop: InnerLoop) -> Derivatives:
-        """Those that episodes are to use."""
-        ...
-
-    def run(self, fn: OfTask, meta: Tree, chunks: list[Task]) -> list[Tree]:
-        """`fn(meta, chunk)` for each chunk of tasks [t, N, ...], in order; `fn` is pure."""
-        ...
+        """The loop's own, or those of plain autograd."""
+        return ByAutograd(loop.learner, loop.curvature) if self.by_autograd else loop.derivatives()
 
 
 class Eager:
-    """Evaluate as written, one chunk after another."""
+    """Evaluate as written: side by side where `vmap` can map the model, else one task and one link after another.
 
-    def derivatives(self, loop: InnerLoop) -> Derivatives:
-        """The loop's own."""
-        return loop.derivatives()
+    What `torch.func` cannot differentiate is left to plain `torch.autograd`. Each such step down is taken once, with
+    one warning, and remembered.
 
-    def run(self, fn: OfTask, meta: Tree, chunks: list[Task]) -> list[Tree]:
-        """Call `fn` on each; refuses models that draw random numbers."""
-        return [self._run(fn, meta, chunk) for chunk in chunks]
+    Args:
+        task_chunk: how many tasks run side by side; None for all, 1 for one after another.
+        backend: "autograd" to differentiate by plain `torch.autograd` from the start.
 
-    def _run(self, fn: OfTask, meta: Tree, chunk: Task) -> Tree:
-        device = chunk.support.inputs.device
-        before = _random_state(device)
+    Raises:
+        ValueError: `task_chunk` below 1, or an unknown backend.
+    """
+
+    def __init__(self, task_chunk: int | None = None, backend: Backend = "auto") -> None:
+        if task_chunk is not None:
+            checks.integer("task_chunk", task_chunk, least=1)
+        if backend not in ("auto", "autograd"):
+            raise ValueError(f"derivatives must be 'auto' or 'autograd', got {backend!r}")
+        self._way = Way(task_chunk, False, backend == "autograd", None)
+        if self._way.by_autograd:
+            self._way = replace(self._way, task_chunk=1, one_by_one=True)
+
+    @property
+    def task_chunk(self) -> int | None:
+        """How many tasks run side by side; None for all."""
+        return self._way.task_chunk
+
+    def run(self, job: Job, loop: InnerLoop, meta: Tree, tasks: Prepared, asked_once: int = 0) -> Tree:
+        """Evaluate the job, by the first way that works.
+
+        Raises:
+            Exception: what the plainest way raised, where none works.
+        """
+        way, failures = self._way, list[tuple[Way, Exception]]()
+        while True:
+            try:
+                result = self.attempt(way, job, loop, meta, tasks)
+            except Exception as error:  # whatever the user's model may raise under vmap and torch.func
+                failures.append((way, error))
+                plainer = self._plainer(way, error, loop)
+                if plainer is None:
+                    add_remedy(error)
+                    raise error from None
+                way = plainer
+                continue
+            for failed, error in failures:
+                warnings.warn(_notice(failed, error, loop), RuntimeWarning, stacklevel=2)
+            self._way = way
+            return result
+
+    def attempt(self, way: Way, job: Job, loop: InnerLoop, meta: Tree, tasks: Prepared) -> Tree:
+        """Evaluate the job one way; refuses models that draw random numbers without a seed."""
+        fitting = way.loop(loop)
+        chunk = Chunk(job(fitting, way.derivatives(fitting)))
+        chunks, order = in_chunks(tasks, 1 if fitting.seed is not None else way.task_chunk)
+        device = chunks[0].device
+        before = random_state(device)
         try:
-            result = fn(meta, chunk)
+            results = [chunk(meta, part) for part in chunks]
         except RuntimeError as error:
-            if "randomness" in str(error):
-                raise ValueError(RANDOM) from error
-            add_remedy(error)
+            if "randomness" in str(error):  # `vmap` says so of every operation that draws
+                raise RandomModelError from error
             raise
-        if not all(torch.equal(a, b) for a, b in zip(before, _random_state(device), strict=True)):
-            raise ValueError(RANDOM)
-        return result
+        if not all(torch.equal(a, b) for a, b in zip(before, random_state(device), strict=True)):
+            raise RandomModelError
+        return joined(results, order)
+
+    @staticmethod
+    def _plainer(way: Way, error: Exception, loop: InnerLoop) -> Way | None:
+        """What to try after an error; None where nothing is left, or where the error is our own sentence."""
+        if isinstance(error, RandomModelError):
+            return replace(way, seed=0) if way.seed is None and loop.seed is None else None
+        if checks.raised_by_metagrad(error):
+            return None
+        one_by_one = way.one_by_one or (way.task_chunk == 1 and loop.link_chunk == 1) or loop.seed is not None
+        if not one_by_one:
+            return replace(way, task_chunk=1, one_by_one=True)
+        return None if way.by_autograd else replace(way, task_chunk=1, one_by_one=True, by_autograd=True)
 
 
-def _random_state(device: torch.device) -> list[Tensor]:
-    states = [torch.random.get_rng_state()]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device))
-    elif device.type == "mps":
-        states.append(torch.mps.get_rng_state())
-    return states
+def _notice(failed: Way, error: Exception, loop: InnerLoop) -> str:
+    name = type(getattr(loop.learner, "model", loop.learner)).__name__
+    if isinstance(error, RandomModelError):
+        return (
+            f"{name} draws random numbers: every inner step of every task now draws under a seed of its own, and tasks "
+            "and steps run one at a time; seed=0 silences this"
+        )
+    reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
+    if failed.one_by_one or failed.task_chunk == 1:
+        return (
+            f"torch.func cannot differentiate {name} ({reason}), so plain torch.autograd does from now on; "
+            "derivatives='autograd' silences this"
+        )
+    return (
+        f"{name} cannot run side by side under vmap ({reason}), so tasks and inner steps run one at a time from now "
+        "on; task_chunk=1 and link_chunk=1 silence this"
+    )
+
+
+def evaluated(job: Job, loop: InnerLoop, meta: Tree, tasks: Prepared, execution: Execution) -> Tree:
+    """What a job gives for each task, stacked in their order; values only."""
+    with torch.inference_mode(False), torch.no_grad():
+        return branch(execution.run(job, loop, tree.detach(meta), tasks), "each")

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 from metagrad import tree
-from metagrad.batching.chunks import SideBySide, branch, in_chunks, joined
-from metagrad.batching.execution import Eager, Execution, OfTask
+from metagrad.batching.chunks import branch
+from metagrad.batching.execution import Eager, Execution
 from metagrad.estimators.base import Cost, Estimator
 from metagrad.inner.derivatives import Derivatives
 from metagrad.inner.episode import TaskEpisode
-from metagrad.inner.learner import Metrics
+from metagrad.inner.learner import Metrics, learned
 from metagrad.inner.loop import InnerLoop
 from metagrad.inner.trajectory import Slots
-from metagrad.tasks.prepared import Tasks
-from metagrad.tasks.task import Task
+from metagrad.prepared import Tasks, prepare
+from metagrad.task import Task
 from metagrad.tree import Tree
 
 
@@ -57,9 +57,8 @@ def meta_gradient(
         estimator: how the gradient goes back through the inner steps.
         meta: {"model": {name: tensor}} and, for a rule that learns, {"rule": …}; read as values, no graph is kept.
         tasks: leaves [T, N, ...], or a list of tasks with leaves [N, ...] whose sizes may differ.
-        task_chunk: how many tasks run side by side under `vmap`; None for all, 1 for a plain loop, which also serves
-            models that `vmap` cannot map.
-        execution: how it is evaluated; None as written, `metagrad.capture.Capture` traced once and replayed.
+        task_chunk: how many tasks run side by side under `vmap`, as written; None for all, 1 for a plain loop.
+        execution: how it is evaluated; None for `Eager(task_chunk)`, `metagrad.capture.Capture` traced and replayed.
 
     Raises:
         ValueError: tasks that are empty, not finite, or do not fit together or the meta-parameters; a meta-parameter
@@ -74,17 +73,19 @@ def meta_gradient(
     if not isinstance(estimator, Estimator):
         raise TypeError(f"estimator must be one such as Exact() or Binomial(order=2), got {estimator!r}")
 
-    execution = execution or Eager()
-    of_task = TaskMetaGradient(loop, estimator, execution.derivatives(loop))
-    with torch.inference_mode(False):
-        chunks, order = in_chunks(SummedGradient(of_task), meta, tasks, task_chunk, execution)
-        total: Tree = {}
-        for chunk in chunks:
-            total = tree.add(total, branch(chunk, "gradient"))
-        measured = joined([branch(chunk, "measured") for chunk in chunks], order)
+    def job(loop: InnerLoop, derivatives: Derivatives) -> TaskMetaGradient:
+        return TaskMetaGradient(loop, estimator, derivatives)
+
+    execution = execution or Eager(task_chunk)
+    # Without gradient mode the outermost products build no graph of themselves; `torch.func` is indifferent to it.
+    with torch.inference_mode(False), torch.no_grad():
+        asked_once = estimator.asked_once(loop.num_steps)
+        result = execution.run(job, loop, tree.detach(meta), prepare(tasks, meta), asked_once)
+        measured = branch(result, "each")
         loss = cast(Tensor, branch(measured, "loss"))
         # In the order of the meta-parameters, whatever the order in which estimators met them.
-        mean = tree.map(lambda parameter, leaf: _laid_out(leaf / len(loss), parameter), meta, total)
+        wanted = learned(meta)
+        mean = tree.map(lambda parameter, leaf: _laid_out(leaf / len(loss), parameter), wanted, branch(result, "sum"))
     return MetaGradient(
         mean,
         loss,
@@ -107,7 +108,7 @@ class TaskMetaGradient:
         loop = self.loop if self.estimator.walks else replace(self.loop, trajectory=Slots(1), reuse=0)
         episode = TaskEpisode(loop, meta, task, self.derivatives)
         estimate = self.estimator.estimate(episode)
-        _require_every_leaf(estimate.gradient, meta, self.estimator)
+        _require_every_leaf(estimate.gradient, learned(meta), self.estimator)
         numbers = [episode.loss, *episode.support_losses, *tree.leaves(estimate.gradient)]
         diagnostics: Tree = {
             "support_loss": torch.stack(episode.support_losses),
@@ -115,20 +116,7 @@ class TaskMetaGradient:
             **estimate.diagnostics,
         }
         measured: Tree = {"loss": episode.loss, "metrics": {**episode.metrics}, "diagnostics": diagnostics}
-        return {"gradient": estimate.gradient, "measured": measured}
-
-
-@dataclass(frozen=True)
-class SummedGradient:
-    """As `SideBySide`, with branch "gradient" summed over the tasks."""
-
-    of_task: OfTask
-
-    def __call__(self, meta: Tree, tasks: Task) -> Tree:
-        """Evaluate at every task and sum."""
-        each = SideBySide(self.of_task)(meta, tasks)
-        total = tree.map(lambda leaf: leaf.sum(dim=0), branch(each, "gradient"))
-        return {"gradient": total, "measured": branch(each, "measured")}
+        return {"sum": estimate.gradient, "each": measured}
 
 
 def _require_every_leaf(gradient: Tree, meta: Tree, estimator: Estimator) -> None:

@@ -2,23 +2,25 @@
 
 import logging
 import warnings
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import torch
 
 from metagrad import checks, tree
-from metagrad.batching import MetaGradient, meta_gradient
+from metagrad.batching import Chunk, Eager, Job
+from metagrad.batching.chunks import in_chunks, joined
 from metagrad.capture.cuda import cuda_graph_compiler
 from metagrad.capture.executions import Pieces, Whole
 from metagrad.capture.formulas import CaptureError
 from metagrad.capture.graphs import Announce, Graphs
 from metagrad.capture.trace import Compiler, inductor_compiler, inductor_cpp_compiler
-from metagrad.estimators.base import Estimator
 from metagrad.inner.curvature import reverse_over_reverse
 from metagrad.inner.loop import InnerLoop
+from metagrad.inner.randomness import RandomModelError
 from metagrad.inner.trajectory import Stored
-from metagrad.tasks.prepared import Prepared
+from metagrad.prepared import Prepared
 from metagrad.tree import Tree
 
 Mode = Literal["auto", "off", "pieces", "whole"]
@@ -36,7 +38,7 @@ GRAPHS_AT_MOST = 16
 
 
 class Capture:
-    """Meta-gradients of one learner, captured.
+    """The execution of one learner that traces and compiles.
 
     Args:
         mode: "whole" makes one graph of the meta-gradient; "pieces" one of each of inner gradient, curvature product
@@ -49,6 +51,7 @@ class Capture:
         announce: told, in sentences, what was chosen and when something is compiled; the log of this package by
             default.
         compiler: makes a function of a traced graph; None for TorchInductor, and CUDA graphs for "whole" on CUDA.
+        otherwise: how it is evaluated as written, and how many tasks run side by side; None for `Eager()`.
 
     Where tracing or compiling fails there is one `RuntimeWarning`, and everything is evaluated as written from then on.
     """
@@ -59,6 +62,7 @@ class Capture:
         streams: int | None = None,
         announce: Announce | None = None,
         compiler: Compiler | None = None,
+        otherwise: Eager | None = None,
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"capture must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
@@ -66,34 +70,37 @@ class Capture:
             checks.integer("streams (None for as many as pay off)", streams, least=1)
         self.mode: Mode = mode
         self.announce = announce or logging.getLogger("metagrad.capture").info
+        self.otherwise = otherwise or Eager()
         self._streams = streams
         self._compiler = compiler
-        self._suited: tuple[InnerLoop, Estimator, InnerLoop] | None = None  # given, and what is made of it
+        self._suited: tuple[InnerLoop, Hashable, InnerLoop] | None = None  # given, and what is made of it
         self._executions: dict[tuple[str, int, bool], Whole | Pieces] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Graphs stay behind when a learner is copied or pickled: they are made again where they are needed."""
         return {**self.__dict__, "_executions": {}, "_suited": None}
 
-    def meta_gradient(
-        self, loop: InnerLoop, estimator: Estimator, meta: Tree, tasks: Prepared, task_chunk: int | None
-    ) -> MetaGradient:
-        """As `metagrad.meta_gradient`; errors too."""
+    def run(self, job: Job, loop: InnerLoop, meta: Tree, tasks: Prepared, asked_once: int = 0) -> Tree:
+        """As `Eager.run`; errors too."""
         mode = self._chosen(loop, meta)
         if mode == "off":
-            return meta_gradient(loop, estimator, meta, tasks, task_chunk)
+            return self.otherwise.run(job, loop, meta, tasks)
         convolutions = _has_convolutions(meta) and tree.leaves(meta)[0].device.type == "cpu"
+        task_chunk = self.otherwise.task_chunk
         if convolutions and mode == "pieces" and task_chunk is None:
             task_chunk = 1
-        if self._suited is None or self._suited[0] is not loop or self._suited[1] is not estimator:
-            self._suited = loop, estimator, self._suiting(loop, estimator, mode, convolutions, meta)
-        loop = self._suited[2]
+        key = (asked_once, mode, convolutions)
+        if self._suited is None or self._suited[0] is not loop or self._suited[1] != key:
+            self._suited = loop, key, _suiting(loop, asked_once, mode, convolutions, meta)
+        loop_here = self._suited[2]
         try:
             execution = self._execution(mode, self._streams or _streams(tasks, convolutions), convolutions, meta)
-            return meta_gradient(loop, estimator, meta, tasks, task_chunk, execution)
-        except CaptureError as error:
+            chunks, order = in_chunks(tasks, task_chunk)
+            of_task = job(loop_here, execution.derivatives(loop_here))
+            return joined(execution.run(Chunk(of_task), meta, chunks), order)
+        except (CaptureError, RandomModelError) as error:
             # First, so that what fails as written too, such as data that the model cannot take, is that error alone.
-            result = meta_gradient(loop, estimator, meta, tasks, task_chunk)
+            result = self.otherwise.run(job, loop, meta, tasks)
             self.mode = "off"
             warnings.warn(
                 f"the meta-gradient cannot be captured, and is evaluated as written from now on: {error}. "
@@ -114,14 +121,6 @@ class Capture:
         self.announce(f"capture: {self.mode}")
         return self.mode
 
-    @staticmethod
-    def _suiting(loop: InnerLoop, estimator: Estimator, mode: Mode, convolutions: bool, meta: Tree) -> InnerLoop:
-        if mode == "whole":
-            return _reusing(loop, estimator) if _size(meta) <= SMALL else loop
-        if convolutions and loop.link_chunk is None:
-            return replace(loop, link_chunk=1)
-        return loop
-
     def _execution(self, mode: Mode, streams: int, convolutions: bool, meta: Tree) -> Whole | Pieces:
         key = (mode, streams, convolutions)
         if key not in self._executions:
@@ -134,22 +133,24 @@ class Capture:
 
 
 def _streams(tasks: Prepared, convolutions: bool) -> int:
-    inputs = tasks.groups[0][1].support.inputs
-    return torch.get_num_threads() if convolutions and inputs[0].numel() <= SMALL_IMAGES else 1
+    first = tasks.groups[0][1].leaves[0]
+    return torch.get_num_threads() if convolutions and first[0].numel() <= SMALL_IMAGES else 1
 
 
 def _size(meta: Tree) -> int:
     return sum(leaf.numel() for leaf in tree.leaves(meta))
 
 
-def _reusing(loop: InnerLoop, estimator: Estimator) -> InnerLoop:
-    """The loop with the graph of each gradient kept for its product, if there is one: a seventh faster, once compiled.
+def _suiting(loop: InnerLoop, asked_once: int, mode: Mode, convolutions: bool, meta: Tree) -> InnerLoop:
+    """The loop as it is fastest: convolutions one link at a time; in one graph, gradients kept for their one product.
 
-    The expansion, which asks for several products of a link, is slower so.
+    Keeping them is a seventh faster, once compiled. The expansion, which asks for several products of a link, is slower
+    so.
     """
-    needed = estimator.single_products(loop.num_steps)
-    free = loop.reuse == 0 and isinstance(loop.trajectory, Stored) and loop.curvature is reverse_over_reverse
-    return replace(loop, reuse=needed) if free else loop
+    if mode == "whole":
+        free = loop.reuse == 0 and isinstance(loop.trajectory, Stored) and loop.curvature is reverse_over_reverse
+        return replace(loop, reuse=asked_once) if free and _size(meta) <= SMALL else loop
+    return replace(loop, link_chunk=1) if convolutions and loop.link_chunk is None else loop
 
 
 def _has_convolutions(meta: Tree) -> bool:

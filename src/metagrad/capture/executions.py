@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from metagrad import tree
-from metagrad.batching import OfTask
+from metagrad.batching import Chunk
 from metagrad.capture.graphs import Graphs
 from metagrad.capture.pieces import CapturedDerivatives
 from metagrad.capture.survey import survey
 from metagrad.capture.trace import flatten, kind, unflatten
 from metagrad.inner.derivatives import Derivatives
 from metagrad.inner.loop import InnerLoop
-from metagrad.tasks.task import Batch, Task
+from metagrad.task import Task
 from metagrad.tree import Tree
 
 
@@ -32,7 +32,7 @@ class Whole:
         """The loop's own: they are traced with everything else."""
         return loop.derivatives()
 
-    def run(self, fn: OfTask, meta: Tree, chunks: list[Task]) -> list[Tree]:
+    def run(self, fn: Chunk, meta: Tree, chunks: list[Task]) -> list[Tree]:
         """Replay the graph for each chunk."""
         known = self._graphs.under(survey(fn))
         results: list[Tree] = []
@@ -66,10 +66,10 @@ class Pieces:
         self._mark = found.mark
         return CapturedDerivatives(direct, self._graphs.under(found))
 
-    def run(self, fn: OfTask, meta: Tree, chunks: list[Task]) -> list[Tree]:
+    def run(self, fn: Chunk, meta: Tree, chunks: list[Task]) -> list[Tree]:
         """Evaluate the chunks, `streams` at a time."""
         if self._channels_last:
-            meta, chunks = tree.map(_channels_last, meta), [_task_channels_last(chunk) for chunk in chunks]
+            meta, chunks = tree.map(_channels_last, meta), [chunk.map(_images_channels_last) for chunk in chunks]
         if self._streams == 1 or len(chunks) == 1:
             return [fn(meta, chunk) for chunk in chunks]
         with _threads(1):
@@ -78,11 +78,11 @@ class Pieces:
                 waiting = {i: pool.submit(fn, meta, chunk) for i, chunk in enumerate(chunks) if i not in results}
                 return [results[i] if i in results else waiting[i].result() for i in range(len(chunks))]
 
-    def _first_of_each_kind(self, fn: OfTask, meta: Tree, chunks: list[Task]) -> dict[int, Tree]:
+    def _first_of_each_kind(self, fn: Chunk, meta: Tree, chunks: list[Task]) -> dict[int, Tree]:
         """Trace in this thread alone: tracing puts other parameters into the user's module for a while."""
         results: dict[int, Tree] = {}
         for i, chunk in enumerate(chunks):
-            key = (self._mark, tuple(kind(leaf) for batch in chunk for leaf in batch))
+            key = (self._mark, tuple(map(kind, chunk.leaves)))
             if key not in self._warm:
                 results[i] = fn(meta, chunk)
                 self._warm.add(key)
@@ -106,10 +106,6 @@ def _threads(count: int) -> Generator[None]:
 
 def _channels_last(leaf: Tensor) -> Tensor:
     return leaf.contiguous(memory_format=torch.channels_last) if leaf.ndim == 4 else leaf
-
-
-def _task_channels_last(task: Task) -> Task:
-    return Task(*(Batch(_images_channels_last(batch.inputs), batch.targets) for batch in task))
 
 
 def _images_channels_last(inputs: Tensor) -> Tensor:

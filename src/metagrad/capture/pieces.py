@@ -13,7 +13,7 @@ from metagrad import tree
 from metagrad.capture.graphs import Known
 from metagrad.capture.trace import Structure, flatten, unflatten
 from metagrad.inner.derivatives import Derivatives, Outer
-from metagrad.tasks.task import Batch
+from metagrad.structure import Data
 from metagrad.tree import Tree
 
 
@@ -29,32 +29,36 @@ class CapturedDerivatives:
     derivatives: Derivatives
     known: Known = field(repr=False)
 
-    def gradient(self, adapted: Tree, meta: Tree, support: Batch) -> tuple[Tree, Tensor]:
+    def gradient(self, adapted: Tree, meta: Tree, support: Data) -> tuple[Tree, Tensor]:
         """As the one that is traced."""
 
-        def gradient(adapted: Tree, meta: Tree, support: Batch) -> tuple[Tree, Tensor]:
+        def gradient(adapted: Tree, meta: Tree, support: Data) -> tuple[Tree, Tensor]:
             slope, loss = self.derivatives.gradient(adapted, meta, support)
             return _lying_as(slope, adapted), loss
 
         return self._replay("the inner gradient", gradient, adapted, meta, support)
 
-    def product(self, adapted: Tree, meta: Tree, support: Batch, direction: Tree) -> tuple[Tree, Tree]:
+    def product(self, adapted: Tree, meta: Tree, support: Data, direction: Tree) -> tuple[Tree, Tree]:
         """As the one that is traced."""
 
-        def product(adapted: Tree, meta: Tree, support: Batch, direction: Tree) -> tuple[Tree, Tree]:
+        def product(adapted: Tree, meta: Tree, support: Data, direction: Tree) -> tuple[Tree, Tree]:
             curved, mixed = self.derivatives.product(adapted, meta, support, direction)
             return _lying_as(curved, adapted), mixed
 
         return self._replay("the curvature product", product, adapted, meta, support, direction)
 
-    def outer(self, adapted: Tree, meta: Tree, query: Batch) -> Outer:
+    def outer(self, adapted: Tree, meta: Tree, query: Data) -> Outer:
         """As the one that is traced."""
 
-        def outer(adapted: Tree, meta: Tree, query: Batch) -> Outer:
+        def outer(adapted: Tree, meta: Tree, query: Data) -> Outer:
             found = self.derivatives.outer(adapted, meta, query)
             return found._replace(adapted=_lying_as(found.adapted, adapted))
 
         return self._replay("the outer gradient", outer, adapted, meta, query)
+
+    def descend(self, objective: Callable[[Tree], Tensor], at: Tree) -> tuple[Tree, Tensor]:
+        """As written: an objective that is made for one call is not worth a trace."""
+        return self.derivatives.descend(objective, at)
 
     def _replay(self, name: str, fn: Callable[..., Any], *arguments: Any) -> Any:
         leaves, structure = flatten(arguments)

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from metagrad.batching import RANDOM
 from metagrad.capture.formulas import CaptureError, Formulas
+from metagrad.inner.randomness import RandomModelError
+from metagrad.structure import Structure as DataStructure
+from metagrad.structure import flatten as flatten_data
 
-Structure = tuple[type, tuple[str, ...], tuple["Structure", ...]] | None
+Structure = tuple[type, tuple[str, ...], tuple["Structure", ...]] | DataStructure | None
 Flat = Callable[..., Sequence[Tensor | None]]
 Compiler = Callable[[fx.GraphModule, list[Tensor]], Flat]
 
@@ -68,7 +70,8 @@ class Traced:
 def flatten(value: Any) -> tuple[list[Tensor], Structure]:
     """The leaves of nested dicts and tuples of tensors, and how they are put together, which can be hashed.
 
-    torch's own does the same for many more containers, at five times the price: here it is paid for at every piece.
+    `metagrad.structure` does the same for the containers of data, at several times the price: here, where it is paid
+    for at every piece, it takes over at the first container that is neither.
     """
     leaves: list[Tensor] = []
     return leaves, _structure(value, leaves)
@@ -87,13 +90,17 @@ def _structure(value: Any, leaves: list[Tensor]) -> Structure:
         branches = cast(dict[str, Any], value)
         return dict, tuple(branches), tuple([_structure(branch, leaves) for branch in branches.values()])
     if not isinstance(value, tuple):
-        raise TypeError(f"expected tensors in nested dicts and tuples, got {type(value).__name__}")
+        of_data, built = flatten_data(value)
+        leaves += of_data
+        return built
     return cast(type, type(value)), (), tuple([_structure(part, leaves) for part in cast(tuple[Any, ...], value)])
 
 
 def _built(leaves: Iterator[Tensor], structure: Structure) -> Any:
     if structure is None:
         return next(leaves)
+    if isinstance(structure, DataStructure):
+        return structure.build(leaves)
     kind_of, names, parts = structure
     built = [_built(leaves, part) for part in parts]
     if kind_of is dict:
@@ -188,7 +195,7 @@ def _graph(fn: Callable[..., Any], flat: list[Tensor], structure: Structure) -> 
         raise CaptureError(f"it could not be traced: {_first_line(error)}") from error
     for node in graph.graph.nodes:
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
-            raise ValueError(RANDOM)
+            raise RandomModelError
     return graph, found[-1]
 
 

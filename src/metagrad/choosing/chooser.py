@@ -16,8 +16,8 @@ from metagrad.choosing.foresight import foreseen_bytes
 from metagrad.estimators import Estimator, Exact
 from metagrad.estimators.families import candidates, shipped
 from metagrad.inner.loop import InnerLoop
+from metagrad.prepared import Prepared
 from metagrad.probing import TaskProbe, first_tasks
-from metagrad.tasks.prepared import Prepared
 from metagrad.tree import Tree
 
 ALARM = 2.0

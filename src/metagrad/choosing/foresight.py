@@ -3,13 +3,14 @@
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from metagrad import tree
-from metagrad.batching import Eager, OfTask, meta_gradient
+from metagrad.batching import Chunk, Eager, Job, meta_gradient
+from metagrad.batching.chunks import in_chunks, joined
+from metagrad.batching.execution import Way
 from metagrad.estimators.base import Estimator
 from metagrad.inner.loop import InnerLoop
 from metagrad.memory import LiveTensors
+from metagrad.prepared import Prepared
 from metagrad.probing import TaskProbe, first_tasks
-from metagrad.tasks.prepared import Prepared
-from metagrad.tasks.task import Task, map_leaves
 from metagrad.tree import Tree
 
 
@@ -28,11 +29,10 @@ def foreseen_bytes(
         with FakeTensorMode(allow_non_fake_inputs=True) as mode:
             shapes = tree.map(mode.from_tensor, tree.detach(meta))
             groups = [
-                (places, map_leaves(lambda leaf: mode.from_tensor(leaf.detach()), group))
-                for places, group in tasks.groups
+                (places, group.map(lambda leaf: mode.from_tensor(leaf.detach()))) for places, group in tasks.groups
             ]
             with LiveTensors() as whole:
-                meta_gradient(loop, estimator, shapes, Prepared(groups), task_chunk, _OnShapes())
+                meta_gradient(loop, estimator, shapes, Prepared(groups), execution=_OnShapes(task_chunk))
             with LiveTensors() as alone:
                 TaskProbe(loop, shapes, first_tasks(Prepared(groups), 1)[0]).gap(estimator)
     except (RuntimeError, AssertionError) as error:  # what FakeTensorMode raises, and its operators
@@ -46,6 +46,8 @@ def foreseen_bytes(
 class _OnShapes(Eager):
     """Without the look at random states, which compares values."""
 
-    def run(self, fn: OfTask, meta: Tree, chunks: list[Task]) -> list[Tree]:
-        """Call `fn` on each."""
-        return [fn(meta, chunk) for chunk in chunks]
+    def attempt(self, way: Way, job: Job, loop: InnerLoop, meta: Tree, tasks: Prepared) -> Tree:
+        """Evaluate the job."""
+        chunks, order = in_chunks(tasks, way.task_chunk)
+        chunk = Chunk(job(loop, way.derivatives(loop)))
+        return joined([chunk(meta, part) for part in chunks], order)

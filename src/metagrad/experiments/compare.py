@@ -18,7 +18,7 @@ from metagrad.experiments.expression import short
 from metagrad.experiments.session import start
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.memory import peak_bytes
-from metagrad.tasks.task import Task
+from metagrad.task import Task
 from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad.training.progress import Reporter
 from metagrad.training.run import Run

@@ -12,8 +12,8 @@ from metagrad.estimators import Estimator
 from metagrad.experiments.expression import ESTIMATORS, RULES, kind_of, parse, written
 from metagrad.experiments.groups import Machine, Optimizer, Testing, Validation, check_seed
 from metagrad.experiments.problems import PROBLEMS, AnyProblem, Sources
-from metagrad.inner.rules import UpdateRule
 from metagrad.learner import MetaLearner
+from metagrad.rules import UpdateRule
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from metagrad.choosing.auto import DEFAULT_TOLERANCE
 from metagrad.estimators import ConjugateGradient, Estimator, Neumann, families
 from metagrad.experiments import own
 from metagrad.experiments.calls import Call, read
-from metagrad.inner.rules import SGD, LearnedRates, Momentum
+from metagrad.rules import SGD, Adam, AdamW, Clipped, Learned, RMSprop, UpdateRule
 
 _LITERALS = (bool, int, float, str, type(None))
 
@@ -55,12 +55,13 @@ ESTIMATORS = Kind(
 )
 RULES = Kind(
     "rule",
-    lambda: (SGD, Momentum, LearnedRates),
-    lambda cls: all(hasattr(cls, name) for name in ("initial_meta", "initial_state", "step")),
-    lambda cls, _: cls(),
+    lambda: (SGD, Adam, AdamW, RMSprop, Clipped),
+    lambda cls: issubclass(cls, UpdateRule),
+    lambda cls, _: Clipped(SGD()) if cls is Clipped else cls(),
 )
+SETTINGS = Kind("setting", lambda: (Learned,), lambda cls: issubclass(cls, Learned), lambda cls, _: cls())
 SOLVERS = Kind("solver", lambda: (ConjugateGradient, Neumann), lambda cls: hasattr(cls, "solve"), lambda cls, _: cls())
-KINDS = (ESTIMATORS, RULES, SOLVERS)
+KINDS = (ESTIMATORS, RULES, SETTINGS, SOLVERS)
 
 
 def kind_of(value: object) -> Kind | None:
@@ -118,7 +119,19 @@ def written(value: object) -> str:
     return f"{type(value).__name__ if shipped else own.spelled(type(value))}({', '.join(given)})"
 
 
+def _of_today(call: Call) -> Call:
+    """`Momentum` and `LearnedRates` of early configurations, spelled as the `SGD` that they are now."""
+    given = dict(call.keywords)
+    if call.name == "Momentum":
+        return Call("SGD", call.positional, tuple({"momentum": 0.9, **given}.items()))
+    if call.name == "LearnedRates":
+        learned = Call("Learned", (), (("value", given.get("lr", 0.01)), ("per", given.get("per", "element"))))
+        return Call("SGD", (), (("lr", learned),))
+    return call
+
+
 def _built(call: Call, kinds: tuple[Kind, ...]) -> Any:
+    call = _of_today(call)
     kind, cls = _find(call, kinds)
     names = [field.name for field in fields(cls) if field.init]
     if len(call.positional) > len(names):

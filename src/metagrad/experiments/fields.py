@@ -5,11 +5,12 @@ constructor expression, and walked into for its own fields. A *group* is any oth
 """
 
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from metagrad.experiments.expression import kind_of, parse, short
+from metagrad.experiments.expression import SETTINGS, kind_of, parse, short
+from metagrad.rules import Learned
 
 Config = TypeVar("Config")
 
@@ -38,7 +39,7 @@ class Field:
     @property
     def text(self) -> str:
         """The value as one would type it."""
-        if self.is_component:
+        if is_dataclass(self.value):
             return short(self.value)
         if isinstance(self.value, tuple):
             return ",".join(str(part) for part in self.value) or "none"
@@ -56,8 +57,10 @@ def walk(config: Any, prefix: str = "") -> Iterator[Field]:
         if not is_dataclass(value):
             yield Field(path, value, hints[field.name], description)
             continue
-        if kind_of(value):
-            yield Field(path, value, None, description)
+        kind = kind_of(value)
+        if kind:
+            # A setting may also be a plain number, as its annotation says; other parts are always parts.
+            yield Field(path, value, hints[field.name] if kind is SETTINGS else None, description)
         yield from walk(value, f"{path}.")
 
 
@@ -70,7 +73,7 @@ def replaced(config: Config, path: str, text: str) -> Config:
     found = next(field for field in walk(config) if field.path == path)
     try:
         part = kind_of(found.value)
-        value = parse(text, part) if part else read(text, found.kind)
+        value = parse(text, part) if part and found.is_component else read(text, found.kind)
         return _with(config, path.split("."), value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"--{path}: {error}") from error
@@ -93,6 +96,11 @@ def read(text: str, kind: Any) -> Any:
         elif option is bool:
             if text.lower() in ("true", "false"):
                 return text.lower() == "true"
+        elif option is Learned:
+            if "(" in text:
+                return parse(text, SETTINGS)
+        elif get_origin(option) is Callable:
+            continue  # a schedule is a function: there is no text for one
         elif get_origin(option) is tuple:
             element = get_args(option)[0]
             parts = [] if text.lower() == "none" else text.split(",")
@@ -110,7 +118,11 @@ def describe(kind: Any) -> str:
     plain = {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "none"}
     words: list[str] = []
     for option in _options(kind):
-        if get_origin(option) is Literal:
+        if get_origin(option) is Callable:
+            continue
+        if option is Learned:
+            words.append(f"{option.__name__}(...)")
+        elif get_origin(option) is Literal:
             words += [str(choice) for choice in get_args(option)]
         elif get_origin(option) is tuple:
             words.append(f"{_plural(get_args(option)[0])} separated by commas")
@@ -120,7 +132,7 @@ def describe(kind: Any) -> str:
 
 
 def _plural(kind: Any) -> str:
-    return {int: "integers", float: "numbers", str: "names"}[kind]
+    return {int: "integers", float: "numbers", str: "names"}.get(kind, "names")
 
 
 def _options(kind: Any) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from metagrad.experiments.axes import unit
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.problems import SinusoidRegression, Sources
 from metagrad.learner import MetaLearner, NonFiniteError
-from metagrad.tasks.task import Batch, Task
+from metagrad.task import Batch, Task
 from metagrad.training.evaluation import HeldOut, fixed_tasks, moved
 from metagrad.training.files import replacing
 

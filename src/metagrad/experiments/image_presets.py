@@ -8,7 +8,7 @@ from metagrad.experiments.config import Experiment
 from metagrad.experiments.groups import Machine, Optimizer, Testing, Validation
 from metagrad.experiments.image_problem import Dataset, ImageClassification
 from metagrad.experiments.mnist1d_problem import Mnist1dClassification
-from metagrad.inner.rules import SGD
+from metagrad.rules import SGD
 
 # Means and standard deviations of red, green and blue in 0…1 that MetaOptNet (Lee et al. 2019) normalises by, of
 # miniImageNet's and of CIFAR's training images. tieredImageNet and folders, for which it has none, take the former.

@@ -8,7 +8,7 @@ from metagrad.experiments.config import Experiment
 from metagrad.experiments.groups import Machine, Optimizer, Testing, Validation
 from metagrad.experiments.image_presets import IMAGE_PRESETS
 from metagrad.experiments.problems import OmniglotClassification, SinusoidRegression
-from metagrad.inner.rules import SGD
+from metagrad.rules import SGD
 
 
 def sinusoid() -> Experiment:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metagrad.networks import accuracy
-from metagrad.tasks.task import TaskSource
+from metagrad.task import TaskSource
 
 DATA_VARIABLE = "METAGRAD_DATA"
 """Environment variable that names the data directory where a configuration does not."""

@@ -54,15 +54,23 @@ def central_difference(loss: InnerLoss, adapted: Tree, context: Tree, direction:
     networks. Cost: two gradients and the memory of one.
     """
     wanted = (0, 1) if tree.leaves(context) else (0,)
+
+    def gradients(moved: Tree, context: Tree) -> tuple[Tree, Tree]:
+        slopes = cast(tuple[Tree, ...], grad(loss, argnums=wanted)(moved, context))
+        return (*slopes, {})[:2]
+
+    return differenced(gradients, adapted, context, direction)
+
+
+def differenced(
+    gradients: Callable[[Tree, Tree], tuple[Tree, Tree]], adapted: Tree, context: Tree, direction: Tree
+) -> tuple[Tree, Tree]:
+    """The central difference of a function that gives both gradients of the loss, on adapted and on context."""
     length = tree.norm(direction)
     precision = torch.finfo(length.dtype).eps ** (1 / 3)
     # Along a zero direction any ε gives zero; 1 keeps the quotient finite.
     reach = precision * tree.norm(adapted).clamp(min=1.0) / torch.where(length > 0, length, 1.0)
-
-    def gradients(sign: float) -> tuple[Tree, ...]:
-        moved = tree.add(adapted, tree.scale(direction, sign * reach))
-        return cast(tuple[Tree, ...], grad(loss, argnums=wanted)(moved, context))
-
-    rises = zip(gradients(1.0), gradients(-1.0), strict=True)
-    curved, mixed = (*(tree.scale(tree.subtract(up, down), 0.5 / reach) for up, down in rises), {})[:2]
+    above = gradients(tree.add(adapted, tree.scale(direction, reach)), context)
+    below = gradients(tree.subtract(adapted, tree.scale(direction, reach)), context)
+    curved, mixed = (tree.scale(tree.subtract(up, down), 0.5 / reach) for up, down in zip(above, below, strict=True))
     return curved, mixed

@@ -14,7 +14,7 @@ from torch.func import grad_and_value, vjp
 from metagrad import tree
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.learner import Learner, Metrics
-from metagrad.tasks.task import Batch
+from metagrad.structure import Data
 from metagrad.tree import Tree
 
 Pull = Callable[[Tree], tuple[Tree, Tree]]
@@ -32,16 +32,20 @@ class Outer(NamedTuple):
 class Derivatives(Protocol):
     """Three functions of (adapted parameters, meta-parameters, data of one task)."""
 
-    def gradient(self, adapted: Tree, meta: Tree, support: Batch) -> tuple[Tree, Tensor]:
+    def gradient(self, adapted: Tree, meta: Tree, support: Data) -> tuple[Tree, Tensor]:
         """The inner gradient ∇_φ ℓ and the support loss ℓ, 0-d."""
         ...
 
-    def product(self, adapted: Tree, meta: Tree, support: Batch, direction: Tree) -> tuple[Tree, Tree]:
+    def product(self, adapted: Tree, meta: Tree, support: Data, direction: Tree) -> tuple[Tree, Tree]:
         """(H·d, (∂²ℓ/∂m∂φ)ᵀ·d) for a direction d."""
         ...
 
-    def outer(self, adapted: Tree, meta: Tree, query: Batch) -> Outer:
+    def outer(self, adapted: Tree, meta: Tree, query: Data) -> Outer:
         """The outer gradient and what is measured with it."""
+        ...
+
+    def descend(self, objective: Callable[[Tree], Tensor], at: Tree) -> tuple[Tree, Tensor]:
+        """Gradient and value (0-d) of another objective, as `FiniteDifference` has; {} where `at` has no leaf."""
         ...
 
 
@@ -57,11 +61,11 @@ class Direct:
     learner: Learner
     curvature: CurvatureProduct = reverse_over_reverse
 
-    def gradient(self, adapted: Tree, meta: Tree, support: Batch) -> tuple[Tree, Tensor]:
+    def gradient(self, adapted: Tree, meta: Tree, support: Data) -> tuple[Tree, Tensor]:
         """One backward pass."""
         return descend(lambda phi: self.learner.support_loss(phi, meta, support), adapted)
 
-    def product(self, adapted: Tree, meta: Tree, support: Batch, direction: Tree) -> tuple[Tree, Tree]:
+    def product(self, adapted: Tree, meta: Tree, support: Data, direction: Tree) -> tuple[Tree, Tree]:
         """One product, from nothing."""
 
         def loss(phi: Tree, context: Tree) -> Tensor:
@@ -69,7 +73,7 @@ class Direct:
 
         return self.curvature(loss, adapted, self.learner.context(meta), direction)
 
-    def outer(self, adapted: Tree, meta: Tree, query: Batch) -> Outer:
+    def outer(self, adapted: Tree, meta: Tree, query: Data) -> Outer:
         """One backward pass."""
 
         def query_loss(phi: Tree, context: Tree) -> tuple[Tensor, Metrics]:
@@ -80,13 +84,17 @@ class Direct:
         on_adapted, on_context = cast(tuple[Tree, Tree], gradients)
         return Outer(on_adapted, on_context, loss, metrics)
 
+    def descend(self, objective: Callable[[Tree], Tensor], at: Tree) -> tuple[Tree, Tensor]:
+        """One backward pass."""
+        return descend(objective, at)
 
-def descend(objective: Callable[[Tree], Tensor], adapted: Tree) -> tuple[Tree, Tensor]:
-    """Gradient and value (0-d) of one objective."""
-    return cast(tuple[Tree, Tensor], grad_and_value(objective)(adapted))
+
+def descend(objective: Callable[[Tree], Tensor], at: Tree) -> tuple[Tree, Tensor]:
+    """Gradient and value (0-d) of one objective; {} where `at` has no leaf."""
+    return cast(tuple[Tree, Tensor], grad_and_value(objective)(at)) if tree.leaves(at) else ({}, objective(at))
 
 
-def linearise(learner: Learner, adapted: Tree, meta: Tree, support: Batch) -> tuple[Tree, Tensor, Pull]:
+def linearise(learner: Learner, adapted: Tree, meta: Tree, support: Data) -> tuple[Tree, Tensor, Pull]:
     """The inner gradient and loss, and their curvature product with its graph kept: d ↦ (H·d, mixed term).
 
     Memory: the graph of one inner gradient for as long as the product is held. Saves one gradient for each product.

@@ -1,7 +1,8 @@
 """What a learner is: the part of a meta-learning problem that knows model and loss.
 
-The meta-parameters m are a tree with branch "model" (the trainable parameters of the user's module, by dotted name)
-and, where the update rule learns something, branch "rule".
+The meta-parameters m are a tree with branch "model" (the trainable parameters of the user's module, by dotted name),
+branch "hyper" (those of a hyper module) where there is one, and branch "rule" where the update rule learns something.
+Branch "fixed" holds values that are read and not learned, such as a start that is given.
 """
 
 from collections.abc import Callable
@@ -9,11 +10,16 @@ from typing import Protocol
 
 from torch import Tensor
 
-from metagrad.tasks.task import Batch
+from metagrad.structure import Data
 from metagrad.tree import Tree
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Metrics = dict[str, Tensor]
+
+
+def learned(meta: Tree) -> Tree:
+    """The meta-parameters without the values that are only read."""
+    return {name: part for name, part in meta.items() if name != "fixed"} if isinstance(meta, dict) else meta
 
 
 class Learner(Protocol):
@@ -35,10 +41,10 @@ class Learner(Protocol):
         """Adapted parameters at step 0."""
         ...
 
-    def support_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> Tensor:
+    def support_loss(self, adapted: Tree, meta: Tree, batch: Data) -> Tensor:
         """What the inner loop descends: a 0-d tensor."""
         ...
 
-    def query_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> tuple[Tensor, Metrics]:
+    def query_loss(self, adapted: Tree, meta: Tree, batch: Data) -> tuple[Tensor, Metrics]:
         """What meta-learning descends, after adaptation, and metrics to report (0-d tensors)."""
         ...

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from metagrad import checks, functional, tree
 from metagrad.inner.learner import Learner, Loss, Metrics
 from metagrad.inner.precision import Precision, check_model, check_precision, forward_pass
-from metagrad.tasks.task import Batch
+from metagrad.structure import Data
+from metagrad.task import Batch
 from metagrad.tree import Tree
 
 
@@ -30,12 +31,14 @@ class ModelLearner(ABC):
     def parameters(self, adapted: Tree, meta: Tree) -> dict[str, Tensor]:
         """The values of all trainable parameters, by dotted name."""
 
-    def support_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> Tensor:
+    def support_loss(self, adapted: Tree, meta: Tree, batch: Data) -> Tensor:
         """The loss on the support set."""
-        return _scalar("loss", self.loss(self._predict(adapted, meta, batch), batch.targets))
+        paired = _paired(batch)
+        return _scalar("loss", self.loss(self._predict(adapted, meta, paired), paired.targets))
 
-    def query_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> tuple[Tensor, Metrics]:
+    def query_loss(self, adapted: Tree, meta: Tree, batch: Data) -> tuple[Tensor, Metrics]:
         """The loss and metrics on the query set."""
+        batch = _paired(batch)
         predictions = self._predict(adapted, meta, batch)
         measured = {
             name: _scalar(f"metric {name!r}", metric(predictions, batch.targets))
@@ -204,12 +207,12 @@ class Proximal:
         """As the inner learner."""
         return self.learner.start(meta)
 
-    def support_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> Tensor:
+    def support_loss(self, adapted: Tree, meta: Tree, batch: Data) -> Tensor:
         """The inner learner's loss and the anchor."""
         away = tree.subtract(adapted, self.learner.start(meta))
         return self.learner.support_loss(adapted, meta, batch) + 0.5 * self.strength * tree.dot(away, away)
 
-    def query_loss(self, adapted: Tree, meta: Tree, batch: Batch) -> tuple[Tensor, Metrics]:
+    def query_loss(self, adapted: Tree, meta: Tree, batch: Data) -> tuple[Tensor, Metrics]:
         """As the inner learner: the query loss has no anchor."""
         return self.learner.query_loss(adapted, meta, batch)
 
@@ -228,6 +231,18 @@ def _flat(parameters: Tree) -> dict[str, Tensor]:
     if isinstance(parameters, Tensor):
         raise TypeError("the parameters of a model must be a dict from names to tensors, got one tensor")
     return {name: p for name, p in parameters.items() if isinstance(p, Tensor)}
+
+
+def _paired(batch: Data) -> Batch:
+    if not isinstance(batch, Batch):
+        raise TypeError(
+            f"a loss of (predictions, targets) needs a Batch(inputs, targets), got {type(batch).__name__}; for other "
+            "data give an Objective(inner), a function of (model, batch)"
+        )
+    inputs, targets = batch
+    if isinstance(inputs, Tensor) and isinstance(targets, Tensor) and inputs.shape[:1] != targets.shape[:1]:
+        raise ValueError(f"inputs {list(inputs.shape)} and targets {list(targets.shape)} differ in their example axis")
+    return batch
 
 
 def _scalar(name: str, value: object) -> Tensor:

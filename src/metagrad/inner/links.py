@@ -5,23 +5,26 @@ What a sequence remembers changes as it is read; what it returns does not.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from torch import Tensor
-
 from metagrad.inner.derivatives import Pull
-from metagrad.inner.rules import State
+from metagrad.inner.motion import Motion, Step
+from metagrad.rules import State
 from metagrad.tree import Tree
 
 
 class Link(NamedTuple):
-    """One inner step as the chain sees it: state and gradient, and its curvature product where that is reused."""
+    """One inner step as the chain sees it: state and gradient, and its curvature product where that is kept."""
 
     state: State
     gradient: Tree
     pull: Pull | None = None
+
+    @staticmethod
+    def of(step: Step) -> "Link":
+        """A step without its loss and what came after."""
+        return Link(step.state, step.gradient, step.pull)
 
 
 class Links(Protocol):
@@ -34,13 +37,6 @@ class Links(Protocol):
     def __getitem__(self, k: int, /) -> Link:
         """Link k."""
         ...
-
-
-class Motion(NamedTuple):
-    """An inner step in its two parts: state ↦ gradient and 0-d loss, (state, gradient) ↦ state after."""
-
-    gradient: Callable[[State], tuple[Tree, Tensor]]
-    step: Callable[[State, Tree], State]
 
 
 @dataclass(frozen=True)
@@ -63,8 +59,7 @@ class Path:
         return len(self.span)
 
     def __getitem__(self, k: int) -> Link:
-        at, recorded = self.span[k], len(self.recorded)
-        return self.recorded[at] if at < recorded else self.reused[at - recorded]
+        return self._of_loop(self.span[k])
 
     @property
     def rebuilt(self) -> int:
@@ -77,10 +72,12 @@ class Path:
 
     def last(self) -> State:
         """The state after the last of these; recomputed where it is not kept."""
-        at, recorded = self.span.stop, len(self.recorded)
-        if at == recorded + len(self.reused):
-            return self.end
-        return (self.recorded[at] if at < recorded else self.reused[at - recorded]).state
+        at = self.span.stop
+        return self.end if at == len(self.recorded) + len(self.reused) else self._of_loop(at).state
+
+    def _of_loop(self, at: int) -> Link:
+        kept = at - len(self.recorded)
+        return self.recorded[at] if kept < 0 else self.reused[kept]
 
 
 class Segments:
@@ -97,8 +94,9 @@ class Segments:
         segment, inside = divmod(range(self._num_steps)[k], self._stride)
         if segment != self._at:
             self._at, self._segment = -1, []  # forgotten first: there is never more than one
-            length = min(self._stride, self._num_steps - segment * self._stride)
-            self._segment = take(self._motion, self._starts[segment], length)[0]
+            first = segment * self._stride
+            stop = min(first + self._stride, self._num_steps)
+            self._segment = [Link.of(step) for step in self._motion.steps(self._starts[segment], first, stop)]
             self._at = segment
         return self._segment[inside]
 
@@ -128,26 +126,14 @@ class Revolved:
         while at < k:
             free = self._count - len(self._slots)
             stop = at + _advance(k + 1 - at, free + 1) if free else k
-            for _ in range(at, stop):
-                state = motion.step(state, motion.gradient(state)[0])
+            state = motion.last(state, at, stop)
             at = stop
             if free:
                 self._slots.append((at, state))
-        link = Link(state, motion.gradient(state)[0])
+        slope = motion.slope(state, k)
+        link = Link(state, slope.gradient, slope.pull)
         self._here = k, link
         return link
-
-
-def take(motion: Motion, state: State, count: int) -> tuple[list[Link], list[Tensor], State]:
-    """Take `count` steps: their links and losses, and the state after them."""
-    links: list[Link] = []
-    losses: list[Tensor] = []
-    for _ in range(count):
-        gradient, loss = motion.gradient(state)
-        links.append(Link(state, gradient))
-        losses.append(loss)
-        state = motion.step(state, gradient)
-    return links, losses, state
 
 
 def repeats_needed(length: int, slots: int) -> int:

@@ -1,20 +1,23 @@
 """The inner loop itself: a learner adapted to one task by a rule, step after step, values only."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from metagrad import checks
+from metagrad import checks, structure
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
-from metagrad.inner.derivatives import Derivatives, Direct
+from metagrad.inner.derivatives import Derivatives, Direct, linearise
 from metagrad.inner.learner import Learner, Metrics
-from metagrad.inner.rules import State, UpdateRule
+from metagrad.inner.motion import Evidence, Motion, Slope
+from metagrad.inner.randomness import task_seed
 from metagrad.inner.trajectory import Stored, Trajectory
-from metagrad.tasks.task import Task
+from metagrad.rules import State, UpdateRule
+from metagrad.task import Steps, Task
 from metagrad.tree import Tree
+
+QUERY = -1
+"""The step under whose seed random layers draw while the query loss is measured."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class InnerLoop:
             whatever the number of steps. Saves one gradient a product. Only for `reverse_over_reverse`.
         trajectory: which states and gradients are kept and which recomputed on the way back, from
             `metagrad.inner.trajectory`; it applies to the steps before the last `reuse`, which are kept in any case.
+        seed: of random models: every evaluation at step k of a task draws under a seed made of this number, the task's
+            values and k. Tasks and links then run one at a time. None for models that draw nothing.
 
     Raises:
         TypeError: `rule` is not an update rule, or `trajectory` is not a trajectory.
@@ -45,6 +50,7 @@ class InnerLoop:
     link_chunk: int | None = None
     reuse: int = 0
     trajectory: Trajectory = field(default_factory=Stored)
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.rule, type) or not isinstance(self.rule, UpdateRule):
@@ -71,59 +77,77 @@ class InnerLoop:
         """Those of its learner, computed when asked for."""
         return Direct(self.learner, self.curvature)
 
+    def evidence(self, task: Task, num_steps: int) -> Evidence:
+        """What one task gives to `num_steps` inner steps.
 
-class Step(NamedTuple):
-    """One inner step: the state before, the gradient and loss (0-d) there, and the state after."""
+        Raises:
+            ValueError: `Steps` of another length; fewer steps than it holds may be taken in an evaluation.
+        """
+        if isinstance(task.support, Steps):
+            held = {len(leaf) for leaf in structure.leaves(task.support)}
+            if held != {self.num_steps} or num_steps > self.num_steps:
+                raise ValueError(
+                    f"support is Steps of length {', '.join(map(str, sorted(held)))}, and the inner loop takes "
+                    f"{max(num_steps, self.num_steps)} steps: give each step one entry"
+                )
+        return Evidence(task.support, None if self.seed is None else task_seed(task, self.seed))
 
-    state: State
-    gradient: Tree
-    loss: Tensor
-    after: State
+    def motion(self, meta: Tree, evidence: Evidence, derivatives: Derivatives) -> Motion:
+        """Its steps on one task."""
+
+        def slope(state: State, k: int) -> Slope:
+            with evidence.seeded(k):
+                return Slope(*derivatives.gradient(state["adapted"], meta, evidence.at(k)))
+
+        return Motion(self.rule, rule_part(meta), slope)
+
+    def keeping_graphs(self, meta: Tree, evidence: Evidence) -> Motion:
+        """The same steps with the graph of each gradient kept for its curvature product."""
+
+        def slope(state: State, k: int) -> Slope:
+            with evidence.seeded(k):
+                return Slope(*linearise(self.learner, state["adapted"], meta, evidence.at(k)))
+
+        return Motion(self.rule, rule_part(meta), slope)
 
 
-def steps(loop: InnerLoop, meta: Tree, gradient: Callable[[Tree], tuple[Tree, Tensor]], count: int) -> Iterator[Step]:
-    """Take `count` inner steps along `gradient` (adapted ↦ gradient and 0-d loss), values only; `count` may be 0.
+@dataclass(frozen=True)
+class LastState:
+    """The adapted parameters of one task after some inner steps. Cost: one gradient a step."""
 
-    Cost: one gradient a step; memory for one step, unless the caller keeps more.
-    """
-    state = loop.initial_state(meta)
-    for _ in range(count):
-        slope, loss = gradient(state["adapted"])
-        after = loop.rule.step(state, slope, rule_part(meta))
-        yield Step(state, slope, loss, after)
-        state = after
+    loop: InnerLoop
+    derivatives: Derivatives
+    num_steps: int
 
-
-def adapting_steps(
-    loop: InnerLoop, meta: Tree, task: Task, count: int, derivatives: Derivatives | None = None
-) -> Iterator[Step]:
-    """Take `count` inner steps on the support loss of one task."""
-    derivatives = derivatives or loop.derivatives()
-    return steps(loop, meta, lambda adapted: derivatives.gradient(adapted, meta, task.support), count)
+    def __call__(self, meta: Tree, task: Task) -> Tree:
+        """Take the steps."""
+        motion = self.loop.motion(meta, self.loop.evidence(task, self.num_steps), self.derivatives)
+        return {"each": motion.last(self.loop.initial_state(meta), 0, self.num_steps)["adapted"]}
 
 
-def adapted(loop: InnerLoop, meta: Tree, taken: Iterator[Step]) -> Tree:
-    """The adapted parameters after the last of some steps, or at the start if there are none."""
-    state = loop.initial_state(meta)
-    for step in taken:
-        state = step.after
-    return state["adapted"]
+@dataclass(frozen=True)
+class AdaptationCurve:
+    """Query "loss" and "metrics" of one task after 0, 1, … S inner steps: [S + 1] each. Cost: S gradients."""
+
+    loop: InnerLoop
+    derivatives: Derivatives
+    num_steps: int
+
+    def __call__(self, meta: Tree, task: Task) -> Tree:
+        """Take the steps and measure after each."""
+        evidence = self.loop.evidence(task, self.num_steps)
+
+        def measure(state: State) -> tuple[Tensor, Metrics]:
+            with evidence.seeded(QUERY):
+                return self.loop.learner.query_loss(state["adapted"], meta, task.query)
+
+        start = self.loop.initial_state(meta)
+        steps = self.loop.motion(meta, evidence, self.derivatives).steps(start, 0, self.num_steps)
+        measured = [measure(start), *(measure(step.after) for step in steps)]
+        metrics: Tree = {name: torch.stack([m[name] for _, m in measured]) for name in measured[0][1]}
+        return {"each": {"loss": torch.stack([loss for loss, _ in measured]), "metrics": metrics}}
 
 
 def rule_part(meta: Tree) -> Tree:
     """The part of the meta-parameters that belongs to the update rule; {} for none."""
     return meta.get("rule", {}) if isinstance(meta, dict) else {}
-
-
-def adaptation_curve(loop: InnerLoop, meta: Tree, task: Task, num_steps: int) -> dict[str, Tree]:
-    """Query "loss" and "metrics" of one task after 0, 1, … S inner steps: [S + 1] each. Cost: S gradients."""
-
-    def measure(state: State) -> tuple[Tensor, Metrics]:
-        return loop.learner.query_loss(state["adapted"], meta, task.query)
-
-    measured = [measure(loop.initial_state(meta))]
-    measured += [measure(step.after) for step in adapting_steps(loop, meta, task, num_steps)]
-    return {
-        "loss": torch.stack([loss for loss, _ in measured]),
-        "metrics": {name: torch.stack([m[name] for _, m in measured]) for name in measured[0][1]},
-    }

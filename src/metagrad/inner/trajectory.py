@@ -5,20 +5,20 @@ first. So the others need not be there: they can be computed again, by the same 
 earlier state that was kept. The result is the same to the bit wherever an operation repeated gives the same bits.
 
 Below, K is the number of inner steps and a *walk* visits every link once, from the last to the first. One state is
-one copy of the adapted parameters for `SGD` and `LearnedRates` and two for `Momentum`; a gradient is one copy.
+one copy of the adapted parameters for `SGD`, two with momentum and three for `AdamW`; a gradient is one copy.
 """
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from torch import Tensor
 
 from metagrad import checks
-from metagrad.inner.links import Link, Links, Motion, Revolved, Segments, repeats_needed, take
-from metagrad.inner.rules import State
-from metagrad.tree import Tree
+from metagrad.inner.links import Link, Links, Revolved, Segments, repeats_needed
+from metagrad.inner.motion import Motion, Slope
+from metagrad.rules import State
 
 
 class Recording(NamedTuple):
@@ -65,7 +65,7 @@ class Stored(Trajectory):
 
     def record(self, motion: Motion, start: State, num_steps: int) -> Recording:
         """Keep all."""
-        links, losses, last = take(motion, start, num_steps)
+        links, losses, last = taken(motion, start, range(num_steps))
         return Recording(links, losses, last)
 
     def cost(self, num_steps: int) -> TrajectoryCost:
@@ -95,8 +95,8 @@ class SquareRoot(Trajectory):
         for k in range(0, num_steps, stride):
             starts.append(last)
             segment = []  # forgotten first: there is never more than one
-            segment, heard, last = take(motion, last, min(stride, num_steps - k))
-            losses += heard
+            segment, of_segment, last = taken(motion, last, range(k, min(k + stride, num_steps)))
+            losses += of_segment
         return Recording(Segments(motion, num_steps, stride, starts, segment), losses, last)
 
     def cost(self, num_steps: int) -> TrajectoryCost:
@@ -134,16 +134,16 @@ class Slots(Trajectory):
         """Keep the states that the schedule wants at its first descent, and the last link."""
         losses: list[Tensor] = []
 
-        def heard(state: State) -> tuple[Tree, Tensor]:
-            gradient, loss = motion.gradient(state)
-            losses.append(loss)
-            return gradient, loss
+        def noted(state: State, k: int) -> Slope:
+            slope = motion.slope(state, k)
+            losses.append(slope.loss)
+            return slope
 
         links = Revolved(motion, num_steps, self.count, start)
         if num_steps == 0:
             return Recording(links, losses, start)
-        end = links.fetch(num_steps - 1, motion._replace(gradient=heard))
-        return Recording(links, losses, motion.step(end.state, end.gradient))
+        end = links.fetch(num_steps - 1, replace(motion, slope=noted))
+        return Recording(links, losses, motion.rule.step(end.state, end.gradient, motion.own, num_steps - 1))
 
     def cost(self, num_steps: int) -> TrajectoryCost:
         """The formula of Griewank and Walther."""
@@ -172,6 +172,17 @@ class Logarithmic(Trajectory):
 
     def _slots(self, num_steps: int) -> Slots:
         return Slots(max(num_steps.bit_length(), 1))
+
+
+def taken(motion: Motion, state: State, span: range) -> tuple[list[Link], list[Tensor], State]:
+    """Take the steps of a span: their links and losses, and the state after them."""
+    links: list[Link] = []
+    losses: list[Tensor] = []
+    for step in motion.steps(state, span.start, span.stop):
+        links.append(Link.of(step))
+        losses.append(step.loss)
+        state = step.after
+    return links, losses, state
 
 
 def _root(num_steps: int) -> int:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from metagrad import checks
+from metagrad.task import Batch, Task
 from metagrad.tasks.pools import ClassPool
-from metagrad.tasks.task import Batch, Task
 
 
 @dataclass(frozen=True)

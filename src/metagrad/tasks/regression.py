@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metagrad import checks
-from metagrad.tasks.task import Batch, Task
+from metagrad.task import Batch, Task
 
 Range = tuple[float, float]
 

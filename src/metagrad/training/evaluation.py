@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from metagrad.tasks.task import Batch, Task, TaskSource, map_leaves
+from metagrad.task import Task, TaskSource
 
 
 class Interval(NamedTuple):
@@ -135,16 +135,9 @@ def paired(first: HeldOut, second: HeldOut, name: str) -> list[Interval]:
 
 def joined(tasks: list[Task]) -> Task:
     """Tasks with leaves [T_i, N, ...] as one with leaves [ΣT_i, N, ...]."""
-    return Task(
-        Batch(torch.cat([t.support.inputs for t in tasks]), torch.cat([t.support.targets for t in tasks])),
-        Batch(torch.cat([t.query.inputs for t in tasks]), torch.cat([t.query.targets for t in tasks])),
-    )
+    return Task.join(tasks)
 
 
 def moved(tasks: Task, device: torch.device, dtype: torch.dtype) -> Task:
     """The tasks on `device`, floating-point leaves as `dtype`; class labels stay integers."""
-
-    def move(leaf: Tensor) -> Tensor:
-        return leaf.to(device, dtype) if leaf.is_floating_point() else leaf.to(device)
-
-    return map_leaves(move, tasks)
+    return tasks.to(device, dtype)

@@ -11,7 +11,7 @@ from torch.nn.utils import clip_grads_with_norm_
 from metagrad.estimators.exact import Exact
 from metagrad.estimators.families import family
 from metagrad.learner import MetaLearner, NonFiniteError
-from metagrad.tasks.task import Task, TaskSource
+from metagrad.task import Task, TaskSource
 from metagrad.training import fitting
 from metagrad.training.evaluation import evaluate, moved
 from metagrad.training.interrupt import deferred_interrupt

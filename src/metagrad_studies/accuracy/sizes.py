@@ -14,7 +14,7 @@ from metagrad.experiments.problems import (
     OmniglotClassification,
     SinusoidRegression,
 )
-from metagrad.inner.rules import SGD
+from metagrad.rules import SGD
 from metagrad.tasks.images import ImageEpisodes
 from metagrad_studies.accuracy.settings import DataSet
 from metagrad_studies.core.study import Request

@@ -13,8 +13,8 @@ from metagrad.estimators.base import Estimator, Pullback
 from metagrad.estimators.binomial import Binomial
 from metagrad.experiments.config import Experiment, build_learner
 from metagrad.experiments.expression import ESTIMATORS, parse
-from metagrad.inner.rules import SGD
-from metagrad.tasks.task import Task
+from metagrad.rules import SGD
+from metagrad.task import Task
 from metagrad.training.evaluation import moved
 
 

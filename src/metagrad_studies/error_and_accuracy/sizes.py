@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.presets import PRESETS
 from metagrad.experiments.problems import OmniglotClassification
-from metagrad.inner.rules import SGD
+from metagrad.rules import SGD
 from metagrad_studies.accuracy.settings import DataSet
 from metagrad_studies.accuracy.sizes import TEST_SEED, TITLES, available, reduced
 from metagrad_studies.core.study import Request

@@ -11,9 +11,9 @@ from metagrad.estimators import Estimator
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.expression import short
 from metagrad.inner.loop import InnerLoop
-from metagrad.inner.rules import SGD
-from metagrad.tasks.prepared import prepare
-from metagrad.tasks.task import Task, TaskSource
+from metagrad.prepared import prepare
+from metagrad.rules import SGD
+from metagrad.task import Task, TaskSource
 from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad.tree import Tree
 from metagrad_studies.core.records import Record

@@ -13,7 +13,7 @@ from metagrad.estimators import Estimator, Exact
 from metagrad.experiments.expression import short
 from metagrad.inner.loop import InnerLoop
 from metagrad.memory import peak_bytes
-from metagrad.tasks.task import Batch, Task
+from metagrad.task import Batch, Task
 from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad.tree import Tree
 from metagrad_studies.core.records import Record

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metagrad.estimators import CurvatureRange, error_bound, theorem_3_6
 from metagrad.estimators.base import Pullback
-from metagrad.tasks.task import Batch, Task
+from metagrad.task import Batch, Task
 from metagrad_studies.core.records import Record, Records
 from metagrad_studies.core.study import Bench, Cell, Finding, Listing, Request, Study
 from metagrad_studies.fig3b import findings as order_findings

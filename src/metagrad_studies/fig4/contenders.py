@@ -9,10 +9,10 @@ import torch.nn.functional as F
 
 from metagrad.estimators import Binomial, Exact, FirstOrder, Truncated
 from metagrad.estimators.base import Estimator
-from metagrad.inner.rules import SGD
 from metagrad.learner import MetaLearner
 from metagrad.networks import Conv4
-from metagrad.tasks.task import Batch, Task
+from metagrad.rules import SGD
+from metagrad.task import Batch, Task
 from metagrad_studies.instruments.graph_maml import graph_meta_gradient
 
 KEPT, EXACT, FIRST = "MAML, graph kept", "MAML, recomputed", "FOMAML"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metagrad.tasks.task import Batch, Task
+from metagrad.task import Batch, Task
 
 _NEWTON_STEPS = 50
 _SOLVED = 1e-12  # norm of a gradient whose curvature is at least λ, of the order of 1

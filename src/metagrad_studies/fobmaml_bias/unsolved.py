@@ -11,10 +11,10 @@ from torch import Tensor
 from metagrad.batching import TaskMetaGradient, branch, over_tasks
 from metagrad.estimators import FiniteDifference
 from metagrad.estimators.base import Episode
-from metagrad.inner.loop import InnerLoop, adapted, adapting_steps
-from metagrad.inner.rules import SGD
+from metagrad.inner.loop import InnerLoop, LastState
 from metagrad.learner import MetaLearner
-from metagrad.tasks.task import Task
+from metagrad.rules import SGD
+from metagrad.task import Task
 from metagrad.tree import Tree
 from metagrad_studies.fobmaml_bias.logistic import Logistic
 
@@ -114,14 +114,14 @@ def alike(settings: BiasSettings, problem: Logistic, sides: Sides) -> Measured:
         errors: list[Tensor] = []
         for nudge in settings.nudges_alike:
             of_task = TaskMetaGradient(loop, FiniteDifference(nudge, sides), loop.derivatives())
-            gradient = branch(branch(over_tasks(of_task, meta, problem.tasks, None), "gradient"), "model")
+            gradient = branch(branch(over_tasks(of_task, meta, problem.tasks, None), "sum"), "model")
             errors.append((_weight(gradient) - exact).norm(dim=-1) / exact.norm(dim=-1))
         measured.append(({"steps": steps}, precisions, torch.stack(errors)))
     return measured
 
 
 def _end(loop: InnerLoop, meta: Tree, task: Task) -> Tree:
-    return adapted(loop, meta, adapting_steps(loop, meta, task, loop.num_steps))
+    return branch(LastState(loop, loop.derivatives(), loop.num_steps)(meta, task), "each")
 
 
 def _weight(each: Tree) -> Tensor:

@@ -9,9 +9,9 @@ from torch import nn
 
 from metagrad.estimators import Binomial, Exact, FiniteDifference, FirstOrder, Implicit
 from metagrad.estimators.base import Estimator
-from metagrad.inner.rules import SGD
 from metagrad.inner.trajectory import Logarithmic, Slots, Stored, Trajectory
 from metagrad.learner import MetaLearner
+from metagrad.rules import SGD
 from metagrad.tasks.images import ImageEpisodes
 from metagrad.tasks.mnist1d import LENGTH, load_mnist1d
 from metagrad.training.evaluation import moved

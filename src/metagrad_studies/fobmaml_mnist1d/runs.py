@@ -7,7 +7,7 @@ from metagrad.estimators.base import Estimator
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.mnist1d_problem import Mnist1dClassification
 from metagrad.experiments.presets import PRESETS
-from metagrad.inner.rules import SGD
+from metagrad.rules import SGD
 from metagrad_studies.instruments.training import sized
 
 _PROXIMAL = ("FO-B-MAML symmetric", "FO-B-MAML forward", "iMAML")

@@ -11,7 +11,7 @@ from metagrad.estimators import Binomial, FirstOrder, Truncated
 from metagrad.estimators.base import Chain, Pullback
 from metagrad.inner.episode import TaskEpisode
 from metagrad.inner.loop import InnerLoop
-from metagrad.tasks.task import Task
+from metagrad.task import Task
 from metagrad.tree import Tree
 from metagrad_studies.instruments.spectra import flat
 from metagrad_studies.instruments.task_errors import Estimates

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from metagrad import functional
 from metagrad.experiments.problem import Measure
-from metagrad.tasks.task import Task
+from metagrad.task import Task
 
 
 def graph_meta_gradient(model: nn.Module, loss: Measure, lr: float, num_steps: int, tasks: Task) -> dict[str, Tensor]:

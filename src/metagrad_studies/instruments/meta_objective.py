@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.func import grad, grad_and_value, vjp, vmap
 
+from metagrad import structure
+from metagrad.batching import Chunk, branch
 from metagrad.inner.loop import InnerLoop
-from metagrad.tasks.task import Task
+from metagrad.task import Task
 from metagrad.tree import Tree
 from metagrad_studies.instruments.spectra import Extremes, flat, lanczos, shaped
 
@@ -45,9 +47,9 @@ def objective(loop: InnerLoop, like: Tree, theta: Tensor, task: Task) -> Tensor:
     """
     meta = shaped(theta, like)
     state = loop.initial_state(meta)
-    for _ in range(loop.num_steps):
+    for k in range(loop.num_steps):
         slope = grad(lambda adapted: loop.learner.support_loss(adapted, meta, task.support))(state["adapted"])
-        state = loop.rule.step(state, cast(Tree, slope), {})
+        state = loop.rule.step(state, cast(Tree, slope), {}, k)
     return loop.learner.query_loss(state["adapted"], meta, task.query)[0]
 
 
@@ -55,7 +57,8 @@ def of_mean(loop: InnerLoop, meta: Tree, tasks: Task, *, first: Tensor, iteratio
     """Of the mean over all tasks [T, N, ...]: one number each. Cost: `iterations` products with its Hessian."""
 
     def mean(theta: Tensor) -> Tensor:
-        return vmap(lambda task: objective(loop, meta, theta, task))(tasks).mean()
+        each = Chunk(lambda meta, task: {"each": objective(loop, meta, theta, task)})(meta, tasks)
+        return cast(Tensor, branch(each, "each")).mean()
 
     return _measured(lambda thetas: mean(thetas[0])[None], flat(meta)[None], first, iterations)
 
@@ -65,7 +68,8 @@ def of_each(loop: InnerLoop, meta: Tree, tasks: Task, *, first: Tensor, iteratio
     count = len(tasks.support.inputs)
 
     def each(thetas: Tensor) -> Tensor:
-        return vmap(lambda theta, task: objective(loop, meta, theta, task))(thetas, tasks)
+        leaves, shape = structure.flatten(tasks)
+        return vmap(lambda theta, *of_one: objective(loop, meta, theta, shape.unflatten(of_one)))(thetas, *leaves)
 
     return _measured(each, flat(meta).expand(count, -1), first, iterations)
 

@@ -10,8 +10,8 @@ from metagrad.experiments.presets import sinusoid
 from metagrad.experiments.problems import SinusoidRegression
 from metagrad.inner.learners import WholeModel
 from metagrad.inner.loop import InnerLoop
-from metagrad.inner.rules import SGD
-from metagrad.tasks.task import Task
+from metagrad.rules import SGD
+from metagrad.task import Task
 from metagrad.training.evaluation import moved
 from metagrad.tree import Tree
 

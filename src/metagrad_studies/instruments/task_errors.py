@@ -14,7 +14,7 @@ from metagrad.estimators.base import Episode
 from metagrad.estimators.split import ERROR
 from metagrad.inner.episode import TaskEpisode
 from metagrad.inner.loop import InnerLoop
-from metagrad.tasks.task import Task
+from metagrad.task import Task
 from metagrad.tree import Tree
 from metagrad_studies.instruments.remembered import Remembered
 from metagrad_studies.instruments.spectra import Extremes, direction, extremes, flat

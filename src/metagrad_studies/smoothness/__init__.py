@@ -11,7 +11,7 @@ from metagrad.estimators import Exact
 from metagrad.experiments.config import Experiment, build
 from metagrad.experiments.presets import PRESETS
 from metagrad.learner import MetaLearner
-from metagrad.tasks.task import Task
+from metagrad.task import Task
 from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad_studies.core.records import Record, Records
 from metagrad_studies.core.study import Bench, Cell, Finding, Listing, Request, Study

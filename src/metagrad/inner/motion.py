@@ -1,0 +1,90 @@
+"""The one way in which inner steps are taken.
+
+    s_{k+1} = rule(s_k, g_k, m, k),   g_k = ∇_φ ℓ(φ(s_k), m, data of step k)
+
+Everything here is a pure function of a state and the index k, so that a step taken again gives the same numbers.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from metagrad.inner.derivatives import Pull
+from metagrad.inner.randomness import seeded
+from metagrad.rules import State, UpdateRule
+from metagrad.structure import Data
+from metagrad.task import Steps
+from metagrad.tree import Tree
+
+
+class Slope(NamedTuple):
+    """The inner gradient at one state, the loss (0-d) there, and its curvature product where the graph is kept."""
+
+    gradient: Tree
+    loss: Tensor
+    pull: Pull | None = None
+
+
+class Step(NamedTuple):
+    """One inner step: state and gradient before it, its curvature product where that is kept, loss and state after."""
+
+    state: State
+    gradient: Tree
+    pull: Pull | None
+    loss: Tensor
+    after: State
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The inner training of one task.
+
+    Args:
+        rule: how a step moves the state.
+        own: the rule's part of the meta-parameters.
+        slope: (state, k) ↦ gradient and loss of step k.
+    """
+
+    rule: UpdateRule
+    own: Tree
+    slope: Callable[[State, int], Slope]
+
+    def steps(self, state: State, first: int, stop: int) -> Iterator[Step]:
+        """Take the steps `first` to `stop - 1` from a state. Cost: one gradient each; memory for one."""
+        for k in range(first, stop):
+            gradient, loss, pull = self.slope(state, k)
+            after = self.rule.step(state, gradient, self.own, k)
+            yield Step(state, gradient, pull, loss, after)
+            state = after
+
+    def last(self, state: State, first: int, stop: int) -> State:
+        """The state after those steps; `state` itself if there are none."""
+        for step in self.steps(state, first, stop):
+            state = step.after
+        return state
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a task gives to each inner step: its data, and the seed of what is drawn at random.
+
+    Args:
+        support: the support set; `Steps` where it differs from step to step, or a function k ↦ data.
+        seed: of the task; None where nothing is random.
+    """
+
+    support: Data
+    seed: int | None = None
+
+    def at(self, k: int) -> Data:
+        """The data of step k."""
+        if isinstance(self.support, Steps):
+            return self.support.at(k)
+        return self.support(k) if callable(self.support) else self.support
+
+    def seeded(self, k: int) -> AbstractContextManager[None]:
+        """Around every evaluation at step k: random layers draw the same masks each time."""
+        return nullcontext() if self.seed is None else seeded(self.seed, k)

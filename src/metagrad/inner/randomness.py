@@ -1,0 +1,56 @@
+"""Dropout and its kin, made repeatable: what is drawn at step k of a task depends on the two alone."""
+
+import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from metagrad.task import Task
+
+
+class RandomModelError(ValueError):
+    """A model that draws random numbers was evaluated without a seed, so not as one function."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the model draws random numbers, so it is not the same function each time it is evaluated along one "
+            "trajectory; give a seed (seed=0), or switch the randomness off (dropout with p = 0 or model.eval())"
+        )
+
+
+def task_seed(task: Task, seed: int) -> int:
+    """A seed from the values of one task [N, ...] and a number: equal tasks draw alike, wherever they stand.
+
+    Cost: one pass over the data, on the host.
+    """
+    state = seed & 0xFFFFFFFF
+    for leaf in task.leaves:
+        values = leaf.detach().cpu().contiguous()
+        state = zlib.crc32(
+            values.view(torch.uint8).numpy() if values.ndim else bytes(str(values.item()), "ascii"), state
+        )
+    return state
+
+
+@contextmanager
+def seeded(seed: int, k: int) -> Generator[None]:
+    """Torch's generators under a seed of (task, step), and afterwards as they were."""
+    with torch.random.fork_rng(devices=_devices()):
+        torch.manual_seed((seed << 20) + k)
+        yield
+
+
+def random_state(device: torch.device) -> list[Tensor]:
+    """The state of every generator that a model on this device may draw from."""
+    states = [torch.random.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    elif device.type == "mps":
+        states.append(torch.mps.get_rng_state())
+    return states
+
+
+def _devices() -> list[int]:
+    return list(range(torch.cuda.device_count())) if torch.cuda.is_available() and torch.cuda.is_initialized() else []

@@ -1,0 +1,23 @@
+"""Update rules: how one inner step moves the adapted parameters."""
+
+from metagrad.rules.adam import Adam, AdamW
+from metagrad.rules.base import State, UpdateRule
+from metagrad.rules.clipped import Clipped
+from metagrad.rules.rmsprop import RMSprop
+from metagrad.rules.settings import Learned, Schedule, Setting
+from metagrad.rules.sgd import SGD
+from metagrad.rules.transform import Transform
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Clipped",
+    "Learned",
+    "RMSprop",
+    "Schedule",
+    "Setting",
+    "State",
+    "Transform",
+    "UpdateRule",
+]
