@@ -128,7 +128,7 @@ def test_estimators_and_their_fields_are_chosen_by_name(metagrad, tmp_path):
     status, _, err = metagrad(
         *("train", "--out", tmp_path / "run", "--meta-steps", 1, *SMALL),
         *("--estimator", "split", "--estimator.window", 1, "--estimator.early", "Binomial(order=1)"),
-        *("--estimator.early.scale", "paper", "--rule", "momentum", "--rule.lr", 0.02),
+        *("--estimator.early.scale", "paper", "--rule", "SGD(momentum=0.9)", "--rule.lr", 0.02),
     )
     assert (status, err) == (0, "")
     config = Run(tmp_path / "run").config()

@@ -190,7 +190,12 @@ def run_list(arguments: list[str]) -> int:
     for name, preset in PRESETS.items():
         presets.add_row(name, _first_line(preset), short(preset().estimator))
     console.print(presets)
-    titles = ("Estimators: --estimator", "Update rules: --rule", "Solvers of Implicit: --estimator.solver")
+    titles = (
+        "Estimators: --estimator",
+        "Update rules: --rule",
+        "In place of a number of a rule: --rule.lr",
+        "Solvers of Implicit: --estimator.solver",
+    )
     for title, kind in zip(titles, KINDS, strict=True):
         table = Table("as typed without arguments", "what it is", title=title, title_justify="left")
         for cls in kind.classes():

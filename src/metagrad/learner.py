@@ -121,6 +121,11 @@ class MetaLearner(nn.Module):
         self._example_axes = ExampleAxes()
         self._class_targets = ClassTargets(loss)
 
+    @property
+    def task_chunk(self) -> int | None:
+        """How many tasks run side by side; None for all."""
+        return self.capture.otherwise.task_chunk
+
     def learned_settings(self) -> dict[str, Tensor]:
         """What the rule has learned, by dotted name: "lr" for one rate, "lr.head.weight" for one of many."""
         return dict(tree.items(self._own()))
@@ -167,7 +172,7 @@ class MetaLearner(nn.Module):
         with kernels(self.precision):
             if self.chooser is None:
                 return self._meta_gradient(cast(Estimator, self.estimator), meta, prepared)
-            proposal = self.chooser.propose(self.loop, meta, prepared, self.capture.otherwise.task_chunk)
+            proposal = self.chooser.propose(self.loop, meta, prepared, self.task_chunk)
             result = self._meta_gradient(proposal.estimator, meta, prepared)
         self.chooser.commit(proposal, result.diagnostics)
         return result

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from metagrad.batching import MetaGradient
 from metagrad.prepared import NonFiniteError
+from metagrad.structure import Data
 from metagrad.task import Batch, Task
 
 
@@ -67,9 +68,10 @@ class ClassTargets:
         for part, batch in zip(("support", "query"), tasks, strict=True):
             self._check(part, batch, predictor)
 
-    def _check(self, part: str, batch: Batch, predictor: nn.Module) -> None:
+    def _check(self, part: str, batch: Data, predictor: nn.Module) -> None:
         ignored = _ignored_class(self._loss)
-        if ignored is None or batch.targets.ndim != 2:
+        known = isinstance(batch, Batch) and isinstance(batch.inputs, Tensor) and isinstance(batch.targets, Tensor)
+        if ignored is None or not known or batch.targets.ndim != 2:
             return
         if batch.targets.dtype != torch.long:
             raise ValueError(

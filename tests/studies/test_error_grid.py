@@ -12,6 +12,7 @@ from metagrad.estimators import Binomial, Exact, Truncated
 from metagrad.experiments.config import Experiment, build
 from metagrad.experiments.expression import short
 from metagrad.probing import TaskProbe
+from metagrad.rules import SGD
 from metagrad.task import Batch, Task
 from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad.training.progress import Silent

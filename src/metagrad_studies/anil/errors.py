@@ -75,7 +75,8 @@ def _curvature(config: Experiment, weights: Mapping[str, Tensor], task: Task) ->
     learner = build_learner(config)
     learner.load_state_dict(dict(weights))
     layer = dict(learner.model.named_modules()).get(config.adapts[0]) if len(config.adapts) == 1 else None
-    if not isinstance(layer, nn.Linear) or not isinstance(config.rule, SGD):
+    rule = config.rule
+    if not isinstance(layer, nn.Linear) or not isinstance(rule, SGD) or rule != SGD(rule.lr):
         raise ValueError(f"the head must be one linear layer that SGD adapts, got {config.adapts} and {config.rule}")
     found: list[Tensor] = []
     with torch.no_grad():
