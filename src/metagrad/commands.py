@@ -14,7 +14,8 @@ from metagrad.experiments.config import Experiment
 from metagrad.experiments.downloading import download
 from metagrad.experiments.expression import KINDS, parse, short
 from metagrad.experiments.options import CommandError, Parser, add_fields, pairs, with_components, with_fields
-from metagrad.experiments.presets import PRESETS, named
+from metagrad.experiments.own import import_typed
+from metagrad.experiments.presets import PRESETS, chosen
 from metagrad.experiments.typed import as_typed
 from metagrad.training.evaluation import paired
 from metagrad.training.files import require_writable
@@ -26,9 +27,10 @@ from metagrad.training.run import Run
 def run_train(arguments: list[str]) -> int:
     """`metagrad train`: a new run, or an old one continued, and its test."""
     positional, values = pairs(arguments)
+    import_typed(values)
     if "resume" in values:
         return _resume(arguments)
-    preset = positional[0] if positional else "sinusoid"
+    preset = positional[0] if positional else None
     parser, config = _configured("metagrad train", preset, values, "Train a model and test it.")
     parser.add_argument("--out", metavar="DIR", help="run directory to make [runs/PRESET-N]")
     parser.add_argument("--resume", metavar="RUN", help="continue this run, with the configuration it has")
@@ -38,11 +40,11 @@ def run_train(arguments: list[str]) -> int:
     config = with_fields(config, options)
     if options.data is not None:
         config = session.with_data(config, options.data)
-    path = terminal.given_path(options.out) or terminal.free_path(preset)
+    path = terminal.given_path(options.out) or terminal.free_path(_title(preset, values))
     if options.download:
         download(config.problem, lambda text: terminal.say(terminal.console(), text))
     session.apply_threads(config)
-    command = as_typed("metagrad train", preset, values)
+    command = _typed("train", preset, values)
     return _in_run(path, lambda reporter: session.start(config, path, reporter, command))
 
 
@@ -51,6 +53,7 @@ def _resume(arguments: list[str]) -> int:
     parser.add_argument("--resume", metavar="RUN", required=True, help="run directory")
     parser.add_argument("--data", metavar="DIR", help="where the data are now, if they have moved")
     parser.add_argument("--meta_steps", metavar="N", type=int, help="train to this many meta-steps instead")
+    _add_import(parser)
     try:
         options = parser.parse(arguments)
     except CommandError as error:
@@ -105,7 +108,9 @@ def run_evaluate(arguments: list[str]) -> int:
     parser.add_argument("--data", metavar="DIR", help="where the data are now, if they have moved")
     parser.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or mps [as configured]")
     parser.add_argument("--out", metavar="FILE", help="also write the values of every task to this JSON file")
+    _add_import(parser)
     options = parser.parse(arguments)
+    import_typed({"import": options.imported or ""})
     out = terminal.given_path(options.out)
     if out is not None and out.exists():
         raise ValueError(f"{out} exists already; choose another --out")
@@ -148,7 +153,8 @@ def run_evaluate(arguments: list[str]) -> int:
 def run_compare(arguments: list[str]) -> int:
     """`metagrad compare`: every estimator measured on one experiment."""
     positional, values = pairs(arguments)
-    preset = positional[0] if positional else "sinusoid"
+    import_typed(values)
+    preset = positional[0] if positional else None
     parser, config = _configured(
         "metagrad compare", preset, values, "Measure every estimator on one model: error, cost, time and memory.", 0
     )
@@ -165,7 +171,7 @@ def run_compare(arguments: list[str]) -> int:
         config = session.with_data(config, options.data)
     effort = Effort(tasks=options.tasks, repeats=options.repeats, proximal=options.anchor)
     session.apply_threads(config)
-    path = terminal.given_path(options.out) or terminal.free_path(f"compare-{preset}")
+    path = terminal.given_path(options.out) or terminal.free_path(f"compare-{_title(preset, values)}")
     if path.exists():
         raise ValueError(f"{path} exists already; choose another --out")
     require_writable(path)
@@ -176,7 +182,10 @@ def run_compare(arguments: list[str]) -> int:
     for note in tables.comparison_notes(rows, config):
         terminal.say(console, note)
     path.mkdir(parents=True)
-    write_json(path / "comparison.json", record(config, effort, rows, as_typed("metagrad compare", preset, values)))
+    write_json(
+        path / "comparison.json",
+        record(config, effort, rows, _typed("compare", preset, values)),
+    )
     figures.save(comparison_figure.comparison(config, rows), path / "comparison.png")
     terminal.wrote(console, path / "comparison.json", path / "comparison.png")
     return 0
@@ -211,21 +220,44 @@ def run_list(arguments: list[str]) -> int:
 
 
 def _configured(
-    prog: str, preset: str, values: dict[str, str], description: str, meta_steps: int | None = None
+    prog: str, preset: str | None, values: dict[str, str], description: str, meta_steps: int | None = None
 ) -> tuple[Parser, Experiment]:
-    """A parser with an option for every field of the preset, its estimator and rule already those asked for."""
-    usage = f"{prog} [PRESET] [--out DIR] [--data DIR] [--FIELD VALUE ...]"
+    """A parser with an option for every field of the preset, its parts and problem already those asked for."""
+    usage = f"{prog} [PRESET] [--problem MODULE:THING] [--out DIR] [--data DIR] [--FIELD VALUE ...]"
     parser = Parser(prog, f"{description} Every field of the preset is an option; its value is in brackets.", usage)
-    parser.add_argument("preset", nargs="?", metavar="PRESET", help=f"{', '.join(PRESETS)} [sinusoid]")
-    known = named(preset)
-    if known is None:
-        parser.error(f"unknown preset {preset!r}; known are {', '.join(PRESETS)}")
-    config = PRESETS[known]()
+    known = f"{', '.join(PRESETS)}; or a config.json, or a preset of your own, my_module:preset [sinusoid]"
+    parser.add_argument("preset", nargs="?", metavar="PRESET", help=known)
+    parser.add_argument(
+        "--problem",
+        metavar="MODULE:THING",
+        help="a problem of your own, with the methods of metagrad.experiments.problem.Problem",
+    )
+    _add_import(parser)
+    config = chosen(preset, values.get("problem"))
     if meta_steps is not None:
         config = replace(config, meta_steps=meta_steps)
     config = with_components(config, values)
     add_fields(parser, config)
     return parser, config
+
+
+def _add_import(parser: Parser) -> None:
+    parser.add_argument(
+        "--import",
+        dest="imported",
+        metavar="MODULE,…",
+        help="modules of your own to import first, for parts that a run names or that register themselves",
+    )
+
+
+def _typed(command: str, preset: str | None, values: dict[str, str]) -> str:
+    return as_typed(f"metagrad {command}", preset or (None if "problem" in values else "sinusoid"), values)
+
+
+def _title(preset: str | None, values: dict[str, str]) -> str:
+    """For the name of a directory: the preset, or the module of a problem of the user's own."""
+    chosen = preset or values.get("problem") or "sinusoid"
+    return Path(chosen.partition(":")[0]).stem if ":" in chosen or chosen.endswith(".json") else chosen
 
 
 def _first_line(thing: object) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from metagrad import terminal
 from metagrad.experiments.options import Parser
+from metagrad.experiments.own import import_typed
 from metagrad.reporting.gathering import REPORT, gather
 from metagrad.reporting.page import GENERATOR, html
 from metagrad.reporting.reading import plain
@@ -25,7 +26,9 @@ def run_report(arguments: list[str]) -> int:
     )
     parser.add_argument("directory", metavar="DIR", help="directory to look through, such as runs")
     parser.add_argument("--out", metavar="FILE", help=f"the page to write; a report there is replaced [DIR/{REPORT}]")
+    parser.add_argument("--import", dest="imported", metavar="MODULE,…", help="modules of your own that runs name")
     options = parser.parse(arguments)
+    import_typed({"import": options.imported or ""})
     root = Path(options.directory)
     if not root.is_dir():
         raise ValueError(f"{root} is not a directory; name one that holds runs or studies, such as {terminal.RUNS}")

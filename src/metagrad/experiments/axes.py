@@ -3,16 +3,13 @@
 from matplotlib.axes import Axes
 
 from metagrad.experiments.config import Experiment
-from metagrad.experiments.problems import SinusoidRegression
 
 
 def unit(config: Experiment, name: str) -> tuple[float, str]:
-    """What to multiply "accuracy" or "loss" by, and the label of its axis."""
-    regression = isinstance(config.problem, SinusoidRegression)
-    return {
-        "accuracy": (100.0, "query accuracy (%)"),
-        "loss": (1.0, "query mean squared error" if regression else "query cross-entropy (nats)"),
-    }[name]
+    """What to multiply "accuracy", "loss" or another metric by, and the label of its axis."""
+    if name == "accuracy":
+        return 100.0, "query accuracy (%)"
+    return 1.0, getattr(config.problem, "loss_label", "query loss") if name == "loss" else f"query {name}"
 
 
 def grid(axes: Axes) -> None:

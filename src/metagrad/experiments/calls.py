@@ -31,11 +31,10 @@ class Call:
         """Of a class of the user's own; None for a name."""
         return self.name.partition(":")[0] if ":" in self.name else None
 
-    def modules(self) -> set[str]:
-        """The modules that this call and those in it name."""
-        inner = (value for value in (*self.positional, *(value for _, value in self.keywords)))
-        found = set[str]().union(*(value.modules() for value in inner if isinstance(value, Call)))
-        return found | ({self.module} if self.module else set())
+
+def modules_in(text: str) -> list[str]:
+    """The modules that a text names, as in `my_module:thing`."""
+    return [match[2] for match in _TEXT_OR_OWN.finditer(text) if match[2]]
 
 
 def read(text: str, example: str) -> Call:

@@ -11,7 +11,8 @@ from metagrad.choosing import Auto
 from metagrad.estimators import Estimator
 from metagrad.experiments.expression import ESTIMATORS, RULES, kind_of, parse, written
 from metagrad.experiments.groups import Machine, Optimizer, Testing, Validation, check_seed
-from metagrad.experiments.problems import PROBLEMS, AnyProblem, Sources
+from metagrad.experiments.problem import Problem, Sources
+from metagrad.experiments.problems import PROBLEMS
 from metagrad.learner import MetaLearner
 from metagrad.rules import UpdateRule
 
@@ -24,7 +25,7 @@ class Experiment:
         TypeError, ValueError: a field has the wrong type or an impossible value; the sentence names it.
     """
 
-    problem: AnyProblem = field(metadata={"help": "tasks and model"})
+    problem: Problem = field(metadata={"help": "tasks and model"})
     rule: UpdateRule = field(metadata={"help": "update rule of an inner step"})
     num_steps: int = field(metadata={"help": "inner steps K"})
     estimator: Estimator | Auto = field(metadata={"help": "estimator of the meta-gradient, or auto"})
@@ -69,11 +70,13 @@ class Experiment:
         Raises:
             ValueError: a part of the user's own that cannot be written down.
         """
-        kind = next(name for name, cls in PROBLEMS.items() if type(self.problem) is cls)
         values: dict[str, Any] = {}
         for entry in fields(self):
             value = getattr(self, entry.name)
             values[entry.name] = written(value) if kind_of(value) else _plain(value)
+        kind = next((name for name, cls in PROBLEMS.items() if type(self.problem) is cls), None)
+        if kind is None:
+            raise ValueError(f"{self.problem!r} cannot be written down; give it as OwnProblem('my_module:thing')")
         values["problem"] = {"kind": kind, **values["problem"]}
         return values
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from metagrad.experiments.image_problem import ImageClassification
-from metagrad.experiments.problem import DATA_VARIABLE
-from metagrad.experiments.problems import AnyProblem, OmniglotClassification
+from metagrad.experiments.problem import DATA_VARIABLE, Problem
+from metagrad.experiments.problems import OmniglotClassification
 from metagrad.tasks.download import CIFAR100, OMNIGLOT, Download, fetch
 
 
-def download(problem: AnyProblem, announce: Callable[[str], None]) -> None:
+def download(problem: Problem, announce: Callable[[str], None]) -> None:
     """Fetch what the problem's data directory lacks: Omniglot, or CIFAR-100 for CIFAR-FS and FC100.
 
     The files go into a folder `omniglot` or `cifar100` of the directory, unless they lie in the directory itself.
@@ -27,7 +27,7 @@ def download(problem: AnyProblem, announce: Callable[[str], None]) -> None:
         fetch(files, directory / folder, announce)
 
 
-def _wanted(problem: AnyProblem) -> tuple[tuple[Download, ...], str]:
+def _wanted(problem: Problem) -> tuple[tuple[Download, ...], str]:
     if isinstance(problem, OmniglotClassification):
         return OMNIGLOT, "omniglot"
     if not isinstance(problem, ImageClassification):

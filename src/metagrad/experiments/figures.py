@@ -32,7 +32,7 @@ def adaptation(config: Experiment, learner: MetaLearner, sources: Sources, resul
     """What adaptation does on test tasks: the error or accuracy by inner steps, and example curves of sine waves."""
     if isinstance(config.problem, SinusoidRegression):
         return _sinusoid(config, config.problem, learner, sources, result)
-    names = [name for name in ("accuracy", "loss") if name in result.values]
+    names = sorted(result.values, key=lambda name: name == "loss")  # metrics first
     figure = Figure(figsize=(4.6 * len(names), 3.8), layout="constrained")
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         _by_steps(axes, config, result, name)

@@ -3,7 +3,17 @@
 import importlib
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
+
+from metagrad.experiments.calls import modules_in
+
+_named: set[str] = set()
+
+
+def named_modules() -> frozenset[str]:
+    """Those that the user named, in this process."""
+    return frozenset(_named)
 
 
 def import_module(name: str) -> None:
@@ -20,6 +30,21 @@ def import_module(name: str) -> None:
         missing = isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0]
         told = "there is no such module" if missing else f"{type(error).__name__}: {error}"
         raise ValueError(f"the module {name} cannot be imported: {told}") from error
+    _named.add(name)
+
+
+def import_typed(values: Mapping[str, str]) -> None:
+    """Import every module that options name: those of --import, and of parts and problems as `my_module:thing`.
+
+    Raises:
+        ValueError: as `import_module`.
+    """
+    names = [name.strip() for name in values.get("import", "").split(",") if name.strip()]
+    for option, text in values.items():
+        if option.partition(".")[0] in ("problem", "estimator", "rule"):
+            names += modules_in(text)
+    for name in dict.fromkeys(names):
+        import_module(name)
 
 
 def find(spec: str) -> Any:

@@ -2,13 +2,19 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
-from metagrad.estimators import Binomial
+from metagrad.estimators import Binomial, Exact
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.groups import Machine, Optimizer, Testing, Validation
 from metagrad.experiments.image_presets import IMAGE_PRESETS
+from metagrad.experiments.own import find, import_module
+from metagrad.experiments.own_problem import OwnProblem
+from metagrad.experiments.problem import Problem
 from metagrad.experiments.problems import OmniglotClassification, SinusoidRegression
 from metagrad.rules import SGD
+from metagrad.training.json_files import read_json
 
 
 def sinusoid() -> Experiment:
@@ -88,6 +94,23 @@ def _omniglot(ways: int, shots: int, queries: int, meta_steps: int) -> Experimen
     )
 
 
+def own(problem: Problem) -> Experiment:
+    """Settings to begin with for a problem of the user's own, which it may be far from: exact, small and short."""
+    return replace(
+        sinusoid(),
+        problem=problem,
+        estimator=Exact(),
+        meta_steps=1000,
+        meta_batch=4,
+        optimizer=Optimizer(name="adam", lr=1e-3, momentum=0.9, clip=None, schedule="cosine"),
+        validation=Validation(every=100, tasks=100, seed=1),
+        test=Testing(tasks=200, steps=10, seed=2),
+        machine=Machine(
+            device="auto", dtype="float32", threads=None, task_chunk=None, evaluation_chunk=10, capture="off"
+        ),
+    )
+
+
 PRESETS: Mapping[str, Callable[[], Experiment]] = {
     "sinusoid": sinusoid,
     "omniglot-5way-1shot": omniglot_5way1shot,
@@ -96,6 +119,40 @@ PRESETS: Mapping[str, Callable[[], Experiment]] = {
     **IMAGE_PRESETS,
 }
 """Presets by the name that users type."""
+
+
+def chosen(preset: str | None, problem: str | None) -> Experiment:
+    """The experiment of a preset, with a problem of the user's own in place of its own where one is named.
+
+    Args:
+        preset: a name, the path of a config.json, or `my_module:preset` for an `Experiment` of the user's own or a
+            function that gives one; None for sinusoid, or for `own(problem)`.
+        problem: `my_module:thing`.
+
+    Raises:
+        ValueError: an unknown preset, a file that is none, or nothing of that name in an imported module.
+    """
+    if preset is None and problem is not None:
+        return own(OwnProblem(problem))
+    config = _preset(preset or "sinusoid")
+    return config if problem is None else replace(config, problem=OwnProblem(problem))
+
+
+def _preset(preset: str) -> Experiment:
+    if preset.endswith(".json"):
+        values = read_json(Path(preset))
+        return Experiment.from_json(values.get("config", values))
+    if ":" in preset:
+        import_module(preset.partition(":")[0])
+        thing = find(preset)
+        config = thing() if callable(thing) else thing
+        if not isinstance(config, Experiment):
+            raise ValueError(f"{preset} is no preset: it gives {config!r} in place of an Experiment")
+        return config
+    known = named(preset)
+    if known is None:
+        raise ValueError(f"unknown preset {preset!r}; known are {', '.join(PRESETS)}")
+    return PRESETS[known]()
 
 
 def named(name: str) -> str | None:

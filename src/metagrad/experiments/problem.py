@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,11 @@ class Sources(NamedTuple):
 
 
 class Problem(Protocol):
-    """A task distribution with the model, loss and metrics that go with it; a frozen dataclass of plain values."""
+    """A task distribution with the model, loss and metrics that go with it.
+
+    Ours are frozen dataclasses of plain values, whose fields are options of the command line. A `loss_label`, if there
+    is one, is what figures call the loss.
+    """
 
     def model(self) -> nn.Module:
         """A fresh model, initialised from torch's global generator."""
@@ -48,6 +52,9 @@ class Problem(Protocol):
 
 class Classification:
     """The loss and the metrics of every problem of classification."""
+
+    loss_label: ClassVar[str] = "query cross-entropy (nats)"
+    """What figures call the loss."""
 
     def loss(self) -> Measure:
         """Mean cross-entropy."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from metagrad import checks
 from metagrad.experiments.image_problem import ImageClassification
 from metagrad.experiments.mnist1d_problem import Mnist1dClassification
+from metagrad.experiments.own_problem import OwnProblem
 from metagrad.experiments.problem import Classification, Measure, Problem, Sources, data_directory
 from metagrad.networks import MLP, Conv4
 from metagrad.tasks.images import ImageEpisodes
@@ -19,11 +20,11 @@ from metagrad.tasks.regression import Sinusoids
 
 __all__ = [
     "PROBLEMS",
-    "AnyProblem",
     "ImageClassification",
     "Measure",
     "Mnist1dClassification",
     "OmniglotClassification",
+    "OwnProblem",
     "Problem",
     "SinusoidRegression",
     "Sources",
@@ -40,6 +41,9 @@ def mean_squared_error(predictions: Tensor, targets: Tensor) -> Tensor:
 @dataclass(frozen=True, kw_only=True)
 class SinusoidRegression:
     """Regression of y = A·sin(x + φ) with a small MLP; needs no files."""
+
+    loss_label: ClassVar[str] = "query mean squared error"
+    """What figures call the loss."""
 
     support: int = field(metadata={"help": "support points of a task"})
     query: int = field(metadata={"help": "query points of a task"})
@@ -121,12 +125,11 @@ class OmniglotClassification(Classification):
         )
 
 
-AnyProblem = SinusoidRegression | OmniglotClassification | ImageClassification | Mnist1dClassification
-
-PROBLEMS: Mapping[str, type[AnyProblem]] = {
+PROBLEMS: Mapping[str, type[Problem]] = {
     "sinusoid": SinusoidRegression,
     "omniglot": OmniglotClassification,
     "images": ImageClassification,
     "mnist1d": Mnist1dClassification,
+    "own": OwnProblem,
 }
 """Problems by the name that config.json gives them."""

@@ -3,6 +3,7 @@
 import contextlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -106,7 +107,7 @@ def with_data(config: Experiment, data: str) -> Experiment:
     """The experiment with its data in directory `data`; ValueError where it reads none."""
     if not hasattr(config.problem, "data"):
         raise ValueError("this experiment makes its tasks itself: --data has no use here")
-    return replace(config, problem=replace(config.problem, data=data))
+    return replace(config, problem=replace(cast(Any, config.problem), data=data))
 
 
 def apply_threads(config: Experiment) -> None:

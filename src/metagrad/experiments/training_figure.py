@@ -26,7 +26,8 @@ def training(config: Experiment, records: Sequence[Record]) -> Figure:
     Single meta-steps are dots, the line is the median of about a fortieth of them; validations are large points. Errors
     have a logarithmic axis; those that are 0, or not finite, cannot be shown on it and are left out.
     """
-    names = [name for name in ("accuracy", "loss") if any(name in r for r in _kind(records, "train"))]
+    measured = [*config.problem.metrics(), "loss"]
+    names = [name for name in measured if any(name in r for r in _kind(records, "train"))]
     shown = _kind(records, "probe") or any("error_estimate" in r for r in _kind(records, "train"))
     panels = len(names) + bool(shown)
     figure = Figure(figsize=(5.0 * max(panels, 1), 3.9), layout="constrained")

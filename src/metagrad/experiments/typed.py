@@ -13,12 +13,12 @@ _PLACES = ("data", "problem.data")
 _LEFT_OUT = ("out", "download")
 
 
-def as_typed(command: str, preset: str, values: Mapping[str, str]) -> str:
+def as_typed(command: str, preset: str | None, values: Mapping[str, str]) -> str:
     """The command with its preset and options, without places: a path is not the same on two machines.
 
     Args:
         command: program and subcommand.
-        preset: the preset's name.
+        preset: the preset's name; None for a problem of the user's own without one.
         values: options by name without hyphens, as `options.pairs` gives them.
     """
     options = {name: value for name, value in values.items() if name not in (*_PLACES, *_LEFT_OUT)}
@@ -68,6 +68,6 @@ def _text(field: Field) -> str:
     return short(field.value) if field.is_component else field.text
 
 
-def _joined(command: str, preset: str, options: Mapping[str, str]) -> str:
+def _joined(command: str, preset: str | None, options: Mapping[str, str]) -> str:
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
-    return " ".join([command, preset, *map(shlex.quote, words)])
+    return " ".join([command, *([preset] if preset else []), *map(shlex.quote, words)])
