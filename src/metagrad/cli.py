@@ -12,11 +12,14 @@ import torch
 from metagrad import __version__, studies
 from metagrad.commands import run_compare, run_evaluate, run_list, run_train
 from metagrad.experiments.options import CommandError, Parser, normal
+from metagrad.foreign import plain, printable
 from metagrad.reporting_command import run_report
 from metagrad.reproducing import run_reproduce
 from metagrad.terminal import INTERRUPTED
 
 USER_ERROR = 2
+
+_LONGEST = 4000  # characters of an error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `metagrad list | head`: whoever read has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (torch.OutOfMemoryError, RuntimeError) as error:
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
         # The CPU allocator has no error class of its own.
-        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
             raise
         return _complain(
             _name(given), "the device ran out of memory; lower --machine.task_chunk, --meta_batch or the model's size"
@@ -89,7 +92,7 @@ class _Printed(logging.Handler):
         text = record.getMessage()
         if text not in self._said:
             self._said.add(text)
-            print(text, flush=True)
+            print(plain(text), flush=True)
 
 
 @contextlib.contextmanager
@@ -113,7 +116,7 @@ def _name(given: list[str]) -> str:
 
 
 def _complain(command: str, message: str) -> int:
-    print(f"{command}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{command}: error: {printable(message, _LONGEST)}", file=sys.stderr)
     return USER_ERROR
 
 

@@ -1,17 +1,29 @@
-"""Text and errors of files that somebody else wrote, made fit for a message."""
+"""Text and errors of files that somebody else wrote, made fit for a terminal, a page or a message."""
+
+from unicodedata import category
 
 LONGEST = 300
 """Characters of a foreign text in a message."""
 
 
+def plain(value: str) -> str:
+    r"""The text with a mark in place of what cannot be printed or a terminal would obey; line ends and tabs stay.
+
+    >>> plain("cat\x1b[2J")
+    'cat�[2J'
+    """
+    if value.isprintable():
+        return value
+    return "".join(c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else "�" for c in value)
+
+
 def printable(text: str, longest: int = LONGEST) -> str:
-    r"""The text in one line, with a mark in place of each character that a terminal would obey, cut where it is long.
+    r"""The text in one line, plain, and cut where it is long.
 
     >>> printable("cat\x1b[2J and\n dog")
     'cat�[2J and dog'
     """
-    line = " ".join(text[: 4 * longest].split())
-    line = line if line.isprintable() else "".join(letter if letter.isprintable() else "�" for letter in line)
+    line = " ".join(plain(text[: 4 * longest]).split())
     return line if len(line) <= longest else f"{line[:longest]}…"
 
 

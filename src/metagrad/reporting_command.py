@@ -7,12 +7,12 @@ from pathlib import Path
 from metagrad import terminal
 from metagrad.experiments.options import Parser
 from metagrad.experiments.own import import_typed
+from metagrad.foreign import plain
+from metagrad.opening import reading
 from metagrad.reporting.gathering import REPORT, gather
 from metagrad.reporting.page import GENERATOR, html
-from metagrad.reporting.reading import plain
 from metagrad.training.files import replacing, require_writable
 from metagrad.training.leftovers import remove_files
-from metagrad.training.opening import reading
 
 _HEAD = 1024  # bytes; the page names its maker within them
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from metagrad.foreign import plain
 from metagrad.training.progress import Bar, Lines
 
 INTERRUPTED = 130
@@ -47,5 +48,5 @@ def wrote(console: Console, *paths: Path) -> None:
 
 
 def say(console: Console, text: str) -> None:
-    """Print text as it is: a path may hold what rich would take for markup."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    """Print text as it is, but for what a terminal would obey: a path may hold that, and what rich takes for markup."""
+    console.print(plain(text), highlight=False, markup=False, soft_wrap=True)

@@ -84,14 +84,14 @@ def test_archive_with_one_flipped_bit_in_an_image(zips, cache):
         member = next(info for info in file.infolist() if info.filename.endswith("0001_04.png"))
     data[member.header_offset + 30 + len(member.filename) + member.compress_size // 2] ^= 4
     path.write_bytes(data)
-    refused(zips, cache, str(path), f"is damaged: {member.filename} cannot be read")
+    refused(zips, cache, f"{member.filename} in {path} cannot be read")
 
 
 @pytest.mark.parametrize("keep", [0, 20, 60, 90])
 def test_image_cut_short(zips, cache, keep):
     member = f"{NAMES[0]}/0000_02.png"
     write_zips(zips, {**MEMBERS, member: MEMBERS[member][:keep]})
-    refused(zips, cache, "images_background.zip is damaged", member, "get it again")
+    refused(zips, cache, f"{member} in {zips / 'images_background.zip'} cannot be read", "get it again")
 
 
 def test_incomplete_archive_names_the_first_missing_character(zips, cache):
@@ -117,7 +117,7 @@ def test_a_folder_with_a_broken_link_is_named(tmp_path, cache):
     folders = write_folders(tmp_path / "folders", MEMBERS)
     link = folders / NAMES[0] / "0000_21.png"
     link.symlink_to(tmp_path / "nowhere")
-    refused(folders, cache, f"the folder {folders / 'images_background'} cannot be read", str(link))
+    refused(folders, cache, f"{link} cannot be read (No such file or directory)")
 
 
 def test_image_of_a_wrong_size(zips, cache):

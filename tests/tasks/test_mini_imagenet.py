@@ -187,7 +187,7 @@ REFUSED = {
     ),
     "no rows": (
         lambda d: rewritten(write_csv(d, source()), "val.csv", lambda data: b"filename,label\n"),
-        "val.csv has columns of no row",
+        "val.csv lists no image",
     ),
     "half a row": (
         lambda d: rewritten(write_csv(d, source()), "val.csv", lambda data: data + b"a.png\n"),

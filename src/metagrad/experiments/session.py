@@ -14,12 +14,12 @@ from metagrad.estimators import Exact
 from metagrad.experiments.config import Experiment, build, build_learner
 from metagrad.experiments.problems import Sources
 from metagrad.learner import MetaLearner, NonFiniteError
+from metagrad.opening import is_regular
 from metagrad.training.evaluation import HeldOut, evaluate, fixed_tasks, moved
 from metagrad.training.files import require_writable
 from metagrad.training.fitting import fitted_weights, most_bytes
 from metagrad.training.json_files import write_json
 from metagrad.training.leftovers import RESULT_FILES
-from metagrad.training.opening import is_regular
 from metagrad.training.plan import Plan
 from metagrad.training.progress import Reporter
 from metagrad.training.run import Run, RunWriter

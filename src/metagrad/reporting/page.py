@@ -10,9 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from metagrad import __version__
+from metagrad.foreign import plain
 from metagrad.reporting.entry import Entry, Kind
 from metagrad.reporting.gathering import Gathered
-from metagrad.reporting.reading import plain
 
 GENERATOR = "metagrad report"
 """Stands in the head of every page, so that a page can be told from a file of the user's."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from metagrad.training.opening import read_bytes
+from metagrad.opening import read_bytes
 
 LARGEST = 8 * 2**20
 """Bytes of a file that is still put into the page."""

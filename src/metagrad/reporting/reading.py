@@ -7,9 +7,8 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unicodedata import category
 
-from metagrad.training.opening import JSON_BYTES, lines, read_bytes
+from metagrad.opening import JSON_BYTES, lines, read_bytes
 
 _LONGEST = 300  # characters of a value in a table or a sentence
 
@@ -118,13 +117,6 @@ def shown(value: Any) -> str:
 def brief(value: str) -> str:
     """The text, cut where it is too long for a cell."""
     return value if len(value) <= _LONGEST else value[:_LONGEST] + "…"
-
-
-def plain(value: str) -> str:
-    """The text with a mark in place of what cannot be printed or encoded; line ends and tabs stay."""
-    if value.isprintable():
-        return value
-    return "".join(c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else "\ufffd" for c in value)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -1,21 +1,23 @@
 """Omniglot's two archives, or folders in their place: found complete, and decoded without unpacking."""
 
 import hashlib
-import io
 import os
 import re
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from metagrad.foreign import reason
 from metagrad.tasks.cache import ClassImages
+from metagrad.tasks.readers.colours import UnsuitableError, as_rgb
+from metagrad.tasks.readers.found import contents
+from metagrad.tasks.readers.image_files import decoding, open_image
+from metagrad.tasks.readers.zips import DAMAGE, member, open_zip
 
 Progress = Callable[[int, int], None]
 Pixels = npt.NDArray[np.uint8]
@@ -32,9 +34,8 @@ SCANNED = 105
 SIDE = 28
 """Height and width of an image in the pools, in pixels."""
 
-# What damaged bytes raise: in the zip file (RuntimeError: the damage reads as encryption or as an unknown method), in a
-# deflated stream, or in a PNG (SyntaxError comes from Pillow).
-_DAMAGE = (OSError, zipfile.BadZipFile, RuntimeError, zlib.error, EOFError, SyntaxError, ValueError, struct.error)
+_LARGEST = 2**25  # bytes of an archive; the authors' have 10 million
+_LARGEST_DRAWING = 2**20
 
 _VERSION = "omniglot 28x28 LANCZOS 1"  # change it whenever the same files give other arrays
 
@@ -138,12 +139,13 @@ def _archive_of(name: str) -> str:
 
 
 def _open_zip(path: Path, name: str) -> Archive:
+    data = contents(path, _LARGEST)  # what is decoded is then what the digest is of
     try:
-        data = path.read_bytes()  # 8 MB at most, and what is decoded is then what the digest is of
-        file = zipfile.ZipFile(io.BytesIO(data))
-    except _DAMAGE as error:
-        raise ValueError(f"the archive {path} cannot be read ({error}); get it again from {ORIGIN}") from error
-    return Archive(path, hashlib.sha256(data).hexdigest(), _grouped(file.namelist(), name), file.read)
+        file = open_zip(data)
+    except DAMAGE as error:
+        raise ValueError(f"the archive {path} cannot be read ({reason(error)}); get it again from {ORIGIN}") from error
+    drawings = _grouped(file.namelist(), name)
+    return Archive(path, hashlib.sha256(data).hexdigest(), drawings, partial(member, file, largest=_LARGEST_DRAWING))
 
 
 def _open_folder(folder: Path) -> Archive:
@@ -156,20 +158,20 @@ def _open_folder(folder: Path) -> Archive:
             members.append(member)
             digest.update(f"{member} {state.st_size} {state.st_mtime_ns}\n".encode())
     except OSError as error:
-        raise ValueError(f"the folder {folder} cannot be read ({error}); get it again from {ORIGIN}") from error
+        raise ValueError(f"{error.filename} cannot be read ({reason(error)}); get it again from {ORIGIN}") from error
 
-    def read(member: str) -> bytes:
-        return (folder.parent / member).read_bytes()
+    def read(drawing: str) -> bytes:
+        return contents(folder.parent / drawing, _LARGEST_DRAWING)
 
     return Archive(folder, digest.hexdigest(), _grouped(members, folder.name), read)
 
 
 def _grouped(members: Sequence[str], archive: str) -> dict[str, dict[int, str]]:
-    pattern = re.compile(rf"({re.escape(archive)}/[^/]+/[^/]+)/\d+_(\d+)\.png")
+    pattern = re.compile(rf"({re.escape(archive)}/[^/]+/[^/]+)/\d+_(\d\d)\.png")
     grouped: dict[str, dict[int, str]] = {}
-    for member in members:
-        if found := pattern.fullmatch(member):
-            grouped.setdefault(found[1], {})[int(found[2])] = member
+    for drawing in members:
+        if parts := pattern.fullmatch(drawing):
+            grouped.setdefault(parts[1], {})[int(parts[2])] = drawing
     return grouped
 
 
@@ -189,17 +191,16 @@ def _check_complete(archive: Archive, wanted: Sequence[str]) -> None:
             )
 
 
-def _decode(archive: Archive, member: str) -> Pixels:
+def _decode(archive: Archive, drawing: str) -> Pixels:
+    name, way_out = f"{drawing} in {archive.path}", f"get it again from {ORIGIN}"
     try:
-        image = Image.open(io.BytesIO(archive.read(member)), formats=["PNG"])
-        grey = image.convert("L")  # LANCZOS gives grey levels, which one bit could not hold
-    except _DAMAGE as error:
-        raise ValueError(
-            f"{archive.path} is damaged: {member} cannot be read ({error}); get it again from {ORIGIN}"
-        ) from error
-    if grey.size != (SCANNED, SCANNED):
-        raise ValueError(
-            f"{member} in {archive.path} is {grey.width}×{grey.height} pixels, but Omniglot's images are "
-            f"{SCANNED}×{SCANNED}; get it again from {ORIGIN}"
-        )
-    return 255 - np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+        data = archive.read(drawing)
+    except DAMAGE as error:
+        raise ValueError(f"{name} cannot be read ({reason(error)}); {way_out}") from error
+    with decoding(name, way_out), open_image(data, ("PNG",)) as image:
+        if image.size != (SCANNED, SCANNED):
+            raise UnsuitableError(
+                f"is {image.width}×{image.height} pixels, but Omniglot's images are {SCANNED}×{SCANNED}; {way_out}"
+            )
+        grey = as_rgb(image).convert("L")  # LANCZOS gives grey levels, which one bit could not hold
+        return 255 - np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS))

@@ -4,9 +4,11 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import secrets
 import struct
+import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from metagrad import opening
 
 try:
     import fcntl
@@ -33,6 +37,7 @@ LAYOUT = 2
 
 _MAGIC = b"mgcache2"
 _TAIL = struct.Struct("<Q32s8s")
+_LONGEST_INDEX = 2**26  # bytes; the index of a million classes has some 30 million
 
 _LOG = logging.getLogger(__name__)
 
@@ -84,13 +89,13 @@ def cached(path: Path, made_from: str, decode: Callable[[], Iterator[ClassImages
         return found
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _sole_writer(path) as partial:
+        with _sole_writer(path) as (file, partial):
             with contextlib.suppress(_Damaged):  # another process may have made it while this one waited
                 found = _opened(path, key)
             if found is None:
                 _LOG.info("decoding images, once: they are kept in %s", path)
-                _write(partial, key, decode())
-                os.replace(partial.name, path)
+                _write(file, key, decode())
+                os.replace(partial, path)
         mapped = found or _opened(path, key)
         assert mapped is not None
         return mapped
@@ -127,37 +132,59 @@ def default_cache() -> Path:
 def _opened(path: Path, key: str) -> Decoded | None:
     """The images of a cache file, mapped; None where there is none, or one of something else."""
     try:
-        with path.open("rb") as file:
+        with opening.reading(path, sys.maxsize) as file:
             index = _index(file)
-            if index["made_from"] != key:
+            if index.made_from != key:
                 return None
-            shape, dtype = tuple(index["shape"]), np.dtype(index["dtype"])
             # Copy on write: nothing here writes, but torch takes no array that it could not write to.
-            images = np.memmap(file, dtype=dtype, mode="c", shape=shape)
-    except OSError:  # absent; or unreadable, and then writing it anew works or warns
+            images = np.memmap(file, dtype=index.dtype, mode="c", shape=index.shape)
+    except OSError:  # absent, or no file; or unreadable, and then writing it anew works or warns
         return None
-    if images.nbytes <= CHECKED_TO_THE_LAST_BYTE and hashlib.sha256(images.data).hexdigest() != index["sha256"]:
+    if images.nbytes <= CHECKED_TO_THE_LAST_BYTE and hashlib.sha256(images.data).hexdigest() != index.sha256:
         raise _Damaged
-    names, counts = zip(*index["classes"], strict=True)
-    return Decoded(names, counts, images)
+    return Decoded(index.names, index.counts, images)
 
 
-def _index(file: IO[bytes]) -> dict[str, Any]:
+class _Index(NamedTuple):
+    made_from: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    sha256: str
+    names: tuple[str, ...]
+    counts: tuple[int, ...]
+
+
+def _index(file: IO[bytes]) -> _Index:
     size = file.seek(0, os.SEEK_END)
     if size < _TAIL.size:
         raise _Damaged
     file.seek(size - _TAIL.size)
     length, digest, magic = _TAIL.unpack(file.read(_TAIL.size))
-    if magic != _MAGIC or length > size - _TAIL.size:
+    if magic != _MAGIC or length > min(size - _TAIL.size, _LONGEST_INDEX):
         raise _Damaged
     file.seek(size - _TAIL.size - length)
     text = file.read(length)
     if hashlib.sha256(text).digest() != digest:
         raise _Damaged
-    index = json.loads(text)
-    if index["bytes"] != size - _TAIL.size - length:
+    try:
+        index = _checked(json.loads(text))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _Damaged from error
+    if math.prod(index.shape) * index.dtype.itemsize != size - _TAIL.size - length:
         raise _Damaged
     return index
+
+
+def _checked(entries: Any) -> _Index:
+    """The entries of an index, once they are of their kinds: a file with the right digest may be somebody else's."""
+    names, counts = zip(*entries["classes"], strict=True)
+    shape, dtype = tuple(entries["shape"]), np.dtype(entries["dtype"])
+    whole = all(type(number) is int and number >= 0 for number in (*shape, *counts))
+    if not whole or len(shape) < 2 or sum(counts) != shape[0] or dtype.kind not in "uf":
+        raise ValueError("the index does not describe images")
+    if not all(isinstance(text, str) for text in (*names, entries["made_from"], entries["sha256"])):
+        raise TypeError("the index does not name its classes")
+    return _Index(entries["made_from"], dtype, shape, entries["sha256"], names, counts)
 
 
 def _write(file: IO[bytes], key: str, classes: Iterator[ClassImages]) -> None:
@@ -175,7 +202,6 @@ def _write(file: IO[bytes], key: str, classes: Iterator[ClassImages]) -> None:
         "made_from": key,
         "dtype": dtype.str,
         "shape": [sum(count for _, count in names), *shape],
-        "bytes": file.tell(),
         "sha256": body.hexdigest(),
         "classes": names,
     }
@@ -186,25 +212,26 @@ def _write(file: IO[bytes], key: str, classes: Iterator[ClassImages]) -> None:
 
 
 @contextlib.contextmanager
-def _sole_writer(path: Path) -> Generator[IO[bytes]]:
-    """An empty file beside `path`, for one process at a time; unless it has been renamed by then, it goes at the end.
+def _sole_writer(path: Path) -> Generator[tuple[IO[bytes], Path]]:
+    """An empty file beside `path`, and its path, for one process at a time; it goes at the end, unless renamed by then.
 
-    The lock ends with the process, so that whoever finds the remains of a killed one begins again in its file.
+    The lock ends with the process, so that whoever finds the remains of a killed one begins again in its file. A link
+    of that name is not followed.
     """
     partial = path.with_name(f"{path.name}.partial")
-    file = partial.open("ab")
+    file = opening.appending(partial)
     while (held := _locked(file)) and not _is(file, partial):  # renamed or deleted by the process that had it
         file.close()
-        file = partial.open("ab")
+        file = opening.appending(partial)
     if not held:  # no locks here: a file that no other process knows
         file.close()
         partial.unlink(missing_ok=True)
         partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")
-        file = partial.open("xb")
+        file = opening.creating(partial)
     with file:
         try:
             file.truncate(0)
-            yield file
+            yield file, partial
         finally:
             if _is(file, partial):
                 partial.unlink(missing_ok=True)

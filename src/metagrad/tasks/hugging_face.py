@@ -14,9 +14,9 @@ from metagrad import checks
 from metagrad.tasks.cache import ClassImages
 from metagrad.tasks.pools import ClassPool
 from metagrad.tasks.readers.found import Found, Pixels, grouped, pool_of
-from metagrad.tasks.readers.image_files import decode_image, read_image, resized
+from metagrad.tasks.readers.image_files import decode_image, decoding, read_image, resized
 
-_VERSION = "hugging face LANCZOS 1"  # change it whenever the same dataset gives other arrays
+_VERSION = "hugging face LANCZOS 2"  # change it whenever the same dataset gives other arrays
 
 
 def load_hugging_face(
@@ -41,7 +41,7 @@ def load_hugging_face(
 
     Raises:
         TypeError: `size` is not an integer, this is not one split that can be indexed, or a column is of another kind.
-        ValueError: the dataset is empty or lacks a column, or an image is damaged.
+        ValueError: the dataset is empty or lacks a column, or an image is damaged or none that `as_rgb` takes.
 
     Warns:
         UserWarning: a cache file is damaged, and made anew; or it cannot be written, and the next call decodes again.
@@ -87,7 +87,8 @@ def _classes(
 
 def _decoded(held: Any, size: int, row: int) -> Pixels:
     if isinstance(held, Image.Image):
-        return resized(held, size)
+        with decoding(f"the image of row {row}", "put another in its place"):
+            return resized(held, size)
     if isinstance(held, dict) and isinstance(held.get("bytes"), bytes):
         return decode_image(held["bytes"], size, f"of row {row}")
     if isinstance(held, dict) and isinstance(held.get("path"), str):

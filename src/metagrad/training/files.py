@@ -7,7 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
-from metagrad.training import opening
+from metagrad import opening
 from metagrad.training.leftovers import partial_name
 
 

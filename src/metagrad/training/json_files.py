@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from metagrad.opening import JSON_BYTES, read_bytes
 from metagrad.training.files import replacing
-from metagrad.training.opening import JSON_BYTES, read_bytes
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from metagrad.training import opening
+from metagrad import opening
 from metagrad.training.locking import LOCK, Lock, lock
 
 PARTIAL = ".partial"

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from metagrad.training import opening
+from metagrad import opening
 
 try:
     import fcntl

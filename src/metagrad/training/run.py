@@ -28,7 +28,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from metagrad.training import opening
+from metagrad import opening
 from metagrad.training.files import flush, flush_directory, replacing
 from metagrad.training.json_files import finite, read_json, write_json
 from metagrad.training.leftovers import RESULT_FILES, RUN_FILES, new_partial_directory, remove_files

@@ -18,9 +18,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from metagrad import opening
 from metagrad.experiments.config import Experiment
 from metagrad.studies import FORMAT, MANIFEST, RECORDS
-from metagrad.training import opening
 from metagrad.training.files import flush, flush_directory, replacing, require_writable
 from metagrad.training.json_files import finite, read_json, write_json
 from metagrad.training.leftovers import STUDY_FILES, new_partial_directory, remove_files

@@ -1,18 +1,22 @@
 """CIFAR-100 by fine class: its archive for Python, as it is or unpacked, or a file with part of its images."""
 
+import gzip
+import io
+import math
 import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from metagrad.foreign import reason
 from metagrad.tasks.cache import ClassImages
-from metagrad.tasks.readers.found import Found, Pixels, channels_first, grouped, state
+from metagrad.tasks.readers.found import Found, Pixels, channels_first, contents, grouped, opened, present, state
 from metagrad.tasks.readers.held import array, integers, mapping, texts
 from metagrad.tasks.readers.pickles import load_pickle, open_pickle
+from metagrad.tasks.readers.zips import DAMAGE, member, open_zip
 
 ARCHIVE = "cifar-100-python.tar.gz"
 """The archive as it is distributed, https://www.cs.toronto.edu/~kriz/cifar.html; it unpacks to cifar-100-python/."""
@@ -25,7 +29,9 @@ SIDE = 32
 
 _MEMBERS = ("train", "test", "meta")
 _VERSION = "cifar100 1"  # change it whenever the same files give other arrays
-_DAMAGE = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, KeyError, ValueError)
+_LARGEST = 192 * 2**20  # bytes of a member; that of the training images has 155 million
+_MOST_MEMBERS = 64
+_DAMAGE = (*DAMAGE, tarfile.TarError, TypeError)
 
 
 def find_cifar100(directory: Path) -> Found | None:
@@ -35,12 +41,12 @@ def find_cifar100(directory: Path) -> Found | None:
     which has 60 images of each class. None where there is none of them.
     """
     archive, folder, part = directory / ARCHIVE, directory / "cifar-100-python", directory / PART
-    if all((folder / member).is_file() for member in _MEMBERS):
+    if all(present(folder / member) for member in _MEMBERS):
         files = [folder / member for member in _MEMBERS]
         return Found("cifar100", folder, f"{_VERSION}\n{state(*files)}", lambda: _of_batches(folder, _from_folder))
-    if archive.is_file():
+    if present(archive):
         return Found("cifar100", archive, f"{_VERSION}\n{state(archive)}", lambda: _of_batches(archive, _from_archive))
-    if part.is_file():
+    if present(part):
         return Found("cifar100-mini60", part, f"{_VERSION}\n{state(part)}", lambda: _of_part(part))
     return None
 
@@ -50,16 +56,36 @@ def _from_folder(folder: Path) -> Mapping[str, Any]:
 
 
 def _from_archive(archive: Path) -> Mapping[str, Any]:
-    found: dict[str, Any] = {}
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for entry in tar:  # one pass: going back would decompress again
-                member = entry.name.removeprefix("./").removeprefix("cifar-100-python/")
-                if member in _MEMBERS and (file := tar.extractfile(entry)) is not None:
-                    found[member] = load_pickle(file, f"{member} in {archive}")
-    except _DAMAGE as error:
-        raise _damaged(archive, error) from error
-    return found
+    held: dict[str, Any] = {}
+    with opened(archive) as file:
+        try:
+            with _Bounded(fileobj=file) as plain, tarfile.open(fileobj=plain, mode="r:") as tar:
+                for number, entry in enumerate(tar):  # one pass: going back would decompress again
+                    if number == _MOST_MEMBERS or entry.size > _LARGEST:
+                        raise ValueError("it has more or larger members than CIFAR-100")
+                    name = entry.name.removeprefix("./").removeprefix("cifar-100-python/")
+                    if name in _MEMBERS and entry.isreg() and (content := tar.extractfile(entry)) is not None:
+                        held[name] = load_pickle(content, f"{name} in {archive}")
+        except _DAMAGE as error:
+            raise _damaged(archive, error) from error
+    return held
+
+
+class _Bounded(gzip.GzipFile):
+    """What a gzip file unpacks to, for tarfile: never read in large pieces, nor backwards, whatever headers say."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _LARGEST:
+            raise OSError("a header asks for too many bytes")
+        return super().read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        here = super().seek(0, io.SEEK_CUR)
+        if (offset, whence) == (0, io.SEEK_CUR):
+            return here
+        if whence != io.SEEK_SET or offset + 1 < here:
+            raise OSError("a header leads back")
+        return super().seek(offset)
 
 
 def _of_batches(path: Path, read: Callable[[Path], Mapping[str, Any]]) -> Iterator[ClassImages]:
@@ -81,9 +107,11 @@ def _of_batches(path: Path, read: Callable[[Path], Mapping[str, Any]]) -> Iterat
 
 
 def _of_part(path: Path) -> Iterator[ClassImages]:
+    data = contents(path, _LARGEST)
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            images, names = arrays["images"], [str(name) for name in arrays["classes"]]
+        with open_zip(data) as archive:
+            images, classes = (_array(member(archive, f"{name}.npy", _LARGEST)) for name in ("images", "classes"))
+        names = texts(classes, "its classes")
         if images.dtype != np.uint8 or images.ndim != 5 or images.shape[2:] != (SIDE, SIDE, 3):
             raise ValueError(f"its images are {images.dtype} {list(images.shape)}, not uint8 [classes, n, 32, 32, 3]")
         if len(names) != len(images) or len(set(names)) < len(names):
@@ -94,6 +122,17 @@ def _of_part(path: Path) -> Iterator[ClassImages]:
         yield ClassImages(name, channels_first(of_class))
 
 
+def _array(data: bytes) -> npt.NDArray[Any]:
+    """An array in NumPy's format: a view of the bytes, which must be of the right number."""
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, by_columns, dtype = read_header(file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
+        raise ValueError(f"it holds an array {dtype} {list(shape)} without its bytes")
+    return np.frombuffer(data, dtype, offset=file.tell()).reshape(shape, order="F" if by_columns else "C")
+
+
 def _damaged(path: Path, error: Exception) -> ValueError:
-    reason = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-    return ValueError(f"{path} cannot be read as CIFAR-100 ({reason}); get it again")
+    why = f"it lacks {error}" if isinstance(error, KeyError) else reason(error)
+    return ValueError(f"{path} cannot be read as CIFAR-100 ({why}); get it again")

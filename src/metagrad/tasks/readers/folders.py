@@ -1,14 +1,19 @@
 """Folders of images, one folder for each class."""
 
+import contextlib
+import logging
 import os
+import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from metagrad.foreign import printable, reason
 from metagrad.tasks.cache import ClassImages
 from metagrad.tasks.readers.found import Found, all_parts
-from metagrad.tasks.readers.image_files import is_image, read_image
+from metagrad.tasks.readers.image_files import ENDINGS, is_image, read_image
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "train": ("train",),
@@ -17,30 +22,43 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 }
 """What the folders of the meta-sets are called."""
 
-_VERSION = "class folders LANCZOS 1"  # change it whenever the same files give other arrays
+_LOG = logging.getLogger(__name__)
+
+_VERSION = "class folders LANCZOS 2"  # change it whenever the same files give other arrays
 
 
 def find_class_folders(directory: Path, name: str, side: int, classes: Sequence[str] | None = None) -> Found | None:
     """Folders of images in a directory, each a class of that name, its images in the order of their file names.
 
-    Images are brought to side × side pixels (`decode_image`). Hidden folders, and files that are no images, are left
-    out. None where no folder has an image, or where one of `classes` has no folder.
+    Images are brought to side × side pixels (`decode_image`). What is neither hidden nor an image file is left out, and
+    so are folders without images; a note in the log counts them. None where no folder has an image, or where one of
+    `classes` has no folder.
 
     Args:
         directory: holds the folders.
         name: of the cache file.
         side: height and width of the decoded images, in pixels.
         classes: the folders to read; None for all that have images.
+
+    Raises:
+        ValueError: a folder cannot be listed.
     """
     if not directory.is_dir():
         return None
+    left_out: Counter[str] = Counter()
     if classes is None:
-        classes = sorted(entry.name for entry in directory.iterdir() if entry.is_dir() and entry.name[0] != ".")
+        statuses = _statuses(directory)
+        classes = [path.name for path, status in statuses.items() if status and stat.S_ISDIR(status.st_mode)]
+        left_out["files outside of folders"] += len(statuses) - len(classes)
     elif not all((directory / one).is_dir() for one in classes):
         return None
-    files = {one: paths for one in classes if (paths := _images(directory / one))}
+    files = {one: paths for one in classes if (paths := _images(directory / one, left_out))}
     if not files:
         return None
+    left_out["folders without images"] += len(classes) - len(files)
+    if +left_out:
+        kinds = ", ".join(f"{printable(kind, 40)} {count}" for kind, count in (+left_out).most_common(5))
+        _LOG.warning("%s: left out what is no %s file: %s", directory, ", ".join(sorted(ENDINGS)), kinds)
     made_from = "\n".join(f"{one}/{path.name} {state}" for one, paths in files.items() for path, state in paths.items())
     return Found(name, directory, f"{_VERSION} {side}\n{made_from}", lambda: _classes(files, side))
 
@@ -59,11 +77,31 @@ def find_divided_folders(directory: Path, name: str, side: int) -> tuple[Found, 
     return all_parts(directory, folders, found) if found[0] else None
 
 
-def _images(folder: Path) -> Mapping[Path, str]:
-    """Image files of a folder, in order, with sizes and times of change."""
-    with os.scandir(folder) as entries:
-        states = {Path(entry.path): entry.stat() for entry in entries if is_image(Path(entry.name)) and entry.is_file()}
-    return {path: f"{states[path].st_size} {states[path].st_mtime_ns}" for path in sorted(states)}
+def _statuses(folder: Path) -> Mapping[Path, os.stat_result | None]:
+    """What a folder holds and does not hide, in order; None for a link to nothing or to itself."""
+    try:
+        with os.scandir(folder) as entries:
+            paths = sorted(Path(entry.path) for entry in entries if not entry.name.startswith("."))
+    except OSError as error:
+        raise ValueError(f"the folder {folder} cannot be read ({reason(error)})") from error
+    statuses: dict[Path, os.stat_result | None] = dict.fromkeys(paths)
+    for path in paths:
+        with contextlib.suppress(OSError):
+            statuses[path] = path.stat()
+    return statuses
+
+
+def _images(folder: Path, left_out: Counter[str]) -> Mapping[Path, str]:
+    """Image files of a folder, in order, with sizes and times of change; what else it has is counted by its kind."""
+    states: dict[Path, str] = {}
+    for path, status in _statuses(folder).items():
+        if status is None or not stat.S_ISREG(status.st_mode):
+            left_out["folders, pipes or broken links in classes"] += 1
+        elif not is_image(path):
+            left_out[path.suffix.lower() or "files without an ending"] += 1
+        else:
+            states[path] = f"{status.st_size} {status.st_mtime_ns}"
+    return states
 
 
 def _classes(files: Mapping[str, Mapping[Path, str]], side: int) -> Iterator[ClassImages]:

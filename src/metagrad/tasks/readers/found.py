@@ -1,15 +1,19 @@
 """Images found on the disk and not decoded yet: what all readers of files give, and the way from there to a pool."""
 
 import os
+import stat
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from metagrad import opening
+from metagrad.foreign import reason
 from metagrad.tasks.cache import LAYOUT, ClassImages, cached, default_cache
 from metagrad.tasks.pools import ClassPool
 
@@ -82,10 +86,45 @@ def all_parts(directory: Path, names: Sequence[str], found: Sequence[Found | Non
     return tuple(present) or None
 
 
+def present(path: Path) -> bool:
+    """Whether something of that name is there, even if it is no file: `state` and `opened` say what it is then."""
+    return os.path.lexists(path)
+
+
 def state(*paths: Path) -> str:
-    """Names, sizes and times of change of files: another text where a file was replaced or written to."""
-    found = [(path, path.stat()) for path in paths]
-    return "\n".join(f"{path.name} {state.st_size} {state.st_mtime_ns}" for path, state in found)
+    """Names, sizes and times of change of files: another text where a file was replaced or written to.
+
+    Raises:
+        ValueError: one of them is no regular file, or no link to one.
+    """
+    lines: list[str] = []
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read ({reason(error)})") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path} is no regular file; put the file itself there, or a link to it")
+        lines.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
+    return "\n".join(lines)
+
+
+def opened(path: Path, largest: int = sys.maxsize) -> IO[bytes]:
+    """A file, or what a link to it leads to, open to read.
+
+    Raises:
+        ValueError: it cannot be opened, is no regular file, or has more than `largest` bytes.
+    """
+    try:
+        return opening.reading(Path(os.path.realpath(path)), largest)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({reason(error)})") from error
+
+
+def contents(path: Path, largest: int) -> bytes:
+    """All bytes of a file; as `opened`."""
+    with opened(path, largest) as file:
+        return file.read(largest)
 
 
 def channels_first(images: npt.NDArray[Any]) -> Pixels:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from metagrad.foreign import reason
 from metagrad.tasks.cache import ClassImages
-from metagrad.tasks.readers.found import Found, Pixels, channels_first, grouped, state
+from metagrad.tasks.readers.found import Found, Pixels, channels_first, grouped, present, state
 from metagrad.tasks.readers.held import array, integers, mapping
 from metagrad.tasks.readers.pickles import open_pickle
 from metagrad.tasks.splits import numbered_name
@@ -30,7 +30,7 @@ def find_image_pickle(path: Path, name: str, side: int) -> Found | None:
         name: of the cache file.
         side: height and width that the images must have, in pixels.
     """
-    if not path.is_file():
+    if not present(path):
         return None
     return Found(name, path, f"{_VERSION} {side}\n{state(path)}", lambda: _classes(path, side))
 

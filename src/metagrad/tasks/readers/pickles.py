@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from metagrad.foreign import reason
+from metagrad.tasks.readers.found import opened
 from metagrad.tasks.readers.pickle_stream import read_values
 
 
@@ -36,10 +37,7 @@ def open_pickle(path: Path) -> Any:
     """What a file holds, as `load_pickle`.
 
     Raises:
-        ValueError: as `load_pickle`; or the file cannot be opened.
+        ValueError: as `load_pickle` and `opened`.
     """
-    try:
-        with path.open("rb") as file:
-            return load_pickle(file, path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error}); get it again") from error
+    with opened(path) as file:
+        return load_pickle(file, path)

@@ -9,13 +9,15 @@ import numpy.typing as npt
 
 from metagrad.foreign import reason
 from metagrad.tasks.cache import ClassImages
-from metagrad.tasks.readers.found import Found, Pixels, grouped, state
+from metagrad.tasks.readers.found import Found, Pixels, contents, grouped, present, state
 from metagrad.tasks.readers.held import integers, mapping, texts
 from metagrad.tasks.readers.image_files import decode_image
 from metagrad.tasks.readers.pickles import open_pickle
 from metagrad.tasks.splits import numbered_name
 
-_VERSION = "png pickles 1"  # change it whenever the same files give other arrays
+_VERSION = "png pickles 2"  # change it whenever the same files give other arrays
+
+_LONGEST_LIST = 2**20  # bytes of class_names.txt and synsets.txt
 
 
 def find_png_pickle(directory: Path, part: str, name: str, side: int, synsets: Sequence[str]) -> Found | None:
@@ -37,9 +39,9 @@ def find_png_pickle(directory: Path, part: str, name: str, side: int, synsets: S
         synsets: those that the meta-set should have.
     """
     images, labels = directory / f"{part}_images_png.pkl", directory / f"{part}_labels.pkl"
-    if not (images.is_file() and labels.is_file()):
+    if not (present(images) and present(labels)):
         return None
-    described = [path for path in (directory / "class_names.txt", directory / "synsets.txt") if path.is_file()]
+    described = [path for path in (directory / "class_names.txt", directory / "synsets.txt") if present(path)]
     made_from = f"{_VERSION} {side}\n{state(images, labels, *described)}"
     return Found(name, images, made_from, lambda: _classes(images, labels, side, synsets))
 
@@ -87,9 +89,9 @@ def _names_and_rows(held: Any, path: Path) -> tuple[Sequence[str], Sequence[npt.
 
 def _as_synsets(names: Sequence[str], directory: Path, synsets: Sequence[str]) -> Sequence[str]:
     listed = [directory / "class_names.txt", directory / "synsets.txt"]
-    if not all(path.is_file() for path in listed):
+    if not all(present(path) for path in listed):
         return names
-    descriptions, codes = ([line.strip() for line in path.read_text("utf-8").splitlines()] for path in listed)
+    descriptions, codes = (_lines(path) for path in listed)
     if len(descriptions) != len(codes):
         raise ValueError(f"{listed[0]} has {len(descriptions)} lines and synsets.txt {len(codes)}; get both again")
     known: Mapping[str, str] = {
@@ -100,3 +102,11 @@ def _as_synsets(names: Sequence[str], directory: Path, synsets: Sequence[str]) -
         if (code in synsets) is wanted
     }
     return [known.get(name, name) for name in names]
+
+
+def _lines(path: Path) -> Sequence[str]:
+    try:
+        text = contents(path, _LONGEST_LIST).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8; get it again") from error
+    return [line.strip() for line in text.splitlines()]

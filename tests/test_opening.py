@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from metagrad.training import opening
+from metagrad import opening
 
 
 def link(path):
