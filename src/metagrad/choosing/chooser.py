@@ -29,7 +29,7 @@ PATIENCE = 10
 
 @dataclass(frozen=True)
 class Doubts:
-    """Errors of those near the tolerance, cheapest first, on the tasks of so many looks; of nobody to begin with."""
+    """Errors of candidates near the tolerance, cheapest first, on the tasks of `looks` measurements; none at first."""
 
     errors: Mapping[Estimator, tuple[float, ...]] = field(default_factory=dict[Estimator, tuple[float, ...]])
     looks: int = 0

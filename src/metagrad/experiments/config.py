@@ -43,7 +43,7 @@ class Experiment:
     machine: Machine = field(metadata={"help": "machine"})
     probe_every: int | None = field(
         default=100,
-        metadata={"help": "meta-steps between looks at the estimator's true error on one task, none for no look"},
+        metadata={"help": "meta-steps between measurements of the true error on one task, none for no measurement"},
     )
 
     def __post_init__(self) -> None:

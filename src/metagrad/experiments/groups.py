@@ -71,8 +71,8 @@ class Testing:
     """Held-out tasks that measure the best weights."""
 
     tasks: int = field(metadata={"help": "test tasks"})
-    steps: int = field(metadata={"help": "inner steps at test time, with results after 0..steps"})
-    seed: int = field(metadata={"help": "seed of the test tasks; runs with equal seeds meet the same"})
+    steps: int = field(metadata={"help": "inner steps at test time; results are given after 0..steps"})
+    seed: int = field(metadata={"help": "seed of the test tasks; equal seeds give equal tasks"})
 
     def __post_init__(self) -> None:
         checks.integer("tasks", self.tasks, least=2)  # an interval needs a spread
@@ -100,7 +100,7 @@ class Machine:
         },
     )
     streams: int | None = field(
-        default=None, metadata={"help": "threads that take tasks at once, none for as many as pay"}
+        default=None, metadata={"help": "threads that work on tasks at once, none for as many as help"}
     )
     precision: Precision = field(default="float32", metadata={"help": "arithmetic of the model's products"})
 

@@ -79,7 +79,7 @@ def _errors(axes: Axes, records: Sequence[Record]) -> None:
             linestyle="none",
             label="measured on one task",
         )
-    axes.axhline(UNSAFE, color="0.4", linestyle="--", linewidth=1, label="as far off as zero")
+    axes.axhline(UNSAFE, color="0.4", linestyle="--", linewidth=1, label="100 % error")
     axes.set_yscale("log")
     axes.set_ylabel("relative error of the meta-gradient")
 

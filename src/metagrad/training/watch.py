@@ -46,6 +46,6 @@ class ErrorWatch:
             return None
         self._warned = True
         return (
-            f"the meta-gradient of {estimator!r} is further from the exact one than zero would be (relative error: "
-            f"{found}), outside the safe range: take a smaller inner lr, {family(estimator).remedy}, or Exact()"
+            f"the meta-gradient of {estimator!r} is outside the safe range, above 100 % relative error ({found}): "
+            f"take a smaller inner lr, {family(estimator).remedy}, or Exact()"
         )
