@@ -26,7 +26,7 @@ from metagrad.task import Task
 from metagrad.training.evaluation import fixed_tasks
 from metagrad.training.plan import Plan
 from metagrad.training.progress import Silent
-from metagrad.training.run import RunWriter
+from metagrad.training.run_writer import RunWriter
 from metagrad.training.trainer import Trainer
 
 # name → preset, meta-steps that count

@@ -23,6 +23,8 @@ from metagrad.training.json_files import write_json
 from metagrad.training.progress import Reporter
 from metagrad.training.run import Run
 
+_ACCEPT = "take the run as it is, although config.json or a major version is another than it was made with"
+
 
 def run_train(arguments: list[str]) -> int:
     """`metagrad train`: a new run, or an old one continued, and its test."""
@@ -54,6 +56,7 @@ def _resume(arguments: list[str]) -> int:
     parser.add_argument("--data", metavar="DIR", help="where the data are now, if they have moved")
     parser.add_argument("--meta_steps", metavar="N", type=int, help="train to this many meta-steps instead")
     _add_import(parser)
+    parser.add_argument("--accept_changes", action="store_true", help=_ACCEPT)
     try:
         options = parser.parse(arguments)
     except CommandError as error:
@@ -62,7 +65,9 @@ def _resume(arguments: list[str]) -> int:
         ) from error
     path = Path(options.resume)
     return _in_run(
-        path, lambda reporter: session.resume(path, reporter, options.data, options.meta_steps), options.data
+        path,
+        lambda reporter: session.resume(path, reporter, options.data, options.meta_steps, options.accept_changes),
+        options.data,
     )
 
 
@@ -109,6 +114,7 @@ def run_evaluate(arguments: list[str]) -> int:
     parser.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or mps [as configured]")
     parser.add_argument("--out", metavar="FILE", help="also write the values of every task to this JSON file")
     _add_import(parser)
+    parser.add_argument("--accept_changes", action="store_true", help=_ACCEPT)
     options = parser.parse(arguments)
     import_typed({"import": options.imported or ""})
     out = terminal.given_path(options.out)
@@ -120,7 +126,7 @@ def run_evaluate(arguments: list[str]) -> int:
         require_writable(out)
     console = terminal.console()
     run = Run(Path(options.run))
-    config = session.opened(run, options.data)
+    config = session.opened(run, options.data, options.accept_changes)
     asked = {name: getattr(options, name) for name in ("tasks", "steps", "seed")}
     test = replace(config.test, **{name: value for name, value in asked.items() if value is not None})
     machine = replace(config.machine, device=options.device) if options.device else config.machine
@@ -134,7 +140,7 @@ def run_evaluate(arguments: list[str]) -> int:
         terminal.wrote(console, out)
     if options.against:
         other = Run(Path(options.against))
-        theirs = session.opened(other, options.data)
+        theirs = session.opened(other, options.data, options.accept_changes)
         theirs = replace(theirs, test=test, machine=machine)
         if not session.same_test_tasks(config, theirs):
             raise ValueError(

@@ -14,8 +14,8 @@ from metagrad.experiments.expression import short
 from metagrad.experiments.presets import sinusoid
 from metagrad.experiments.recommendation import frontier, policy, recommended
 from metagrad.memory import LiveTensors, peak_bytes
+from metagrad.training.json_files import finite
 from metagrad.training.progress import Silent
-from metagrad.training.run import finite
 
 
 def small(**changes):

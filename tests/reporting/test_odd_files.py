@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from metagrad.training.manifest import write_manifest
 from reporting.pages import Page
 
 HOSTILE = (
@@ -22,6 +23,8 @@ def change(path, *names, to):
         inner = inner[name]
     inner[names[-1]] = to
     path.write_text(json.dumps(values))
+    if path.name == "config.json" and isinstance(values.get("format"), int):
+        write_manifest(path.parent, values)
 
 
 def test_texts_of_files_stay_texts(runs, report):

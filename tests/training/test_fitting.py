@@ -108,7 +108,7 @@ def test_the_length_of_the_metrics(value, run, capsys):
     states.write(run / "checkpoint.pt", states.replaced(STATE, ("metrics_bytes",), value))
     assert "the run cannot be continued" in refusal(run, capsys)
     states.write(run / "checkpoint.pt", states.replaced(STATE, ("format",), value))
-    assert "is not a checkpoint of format 1" in refusal(run, capsys)
+    assert "is not a checkpoint that this version reads" in refusal(run, capsys)
 
 
 def test_moments_that_share_memory_or_repeat_one_number_are_copied_apart():

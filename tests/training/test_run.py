@@ -7,7 +7,9 @@ import json
 import pytest
 import torch
 
-from metagrad.training.run import Run, RunWriter, finite, read_json, write_json
+from metagrad.training.json_files import finite, write_json
+from metagrad.training.run import Run
+from metagrad.training.run_writer import RunWriter
 
 WEIGHTS = {"w": torch.arange(3.0)}
 STATE = {"step": 0, "learner": WEIGHTS}
@@ -32,9 +34,9 @@ def test_a_new_run_is_complete(tmp_path):
 @pytest.mark.parametrize("moment", ["config", "checkpoint", "rename"])
 def test_a_run_that_could_not_be_made_is_not_there(tmp_path, monkeypatch, moment):
     targets = {
-        "config": "metagrad.training.run.write_json",
-        "checkpoint": "metagrad.training.run.torch.save",
-        "rename": "metagrad.training.run.os.rename",
+        "config": "metagrad.training.run_writer.write_manifest",
+        "checkpoint": "metagrad.training.run_writer.torch.save",
+        "rename": "metagrad.training.run_writer.os.rename",
     }
 
     def fail(*_args, **_kwargs):
@@ -144,7 +146,7 @@ def test_other_directories_are_not_runs(tmp_path):
 def test_a_newer_format_is_refused(tmp_path):
     with create(tmp_path / "run"):
         pass
-    manifest = read_json(tmp_path / "run" / "config.json")
+    manifest = Run(tmp_path / "run").manifest()
     write_json(tmp_path / "run" / "config.json", {**manifest, "format": 99})
     with pytest.raises(ValueError, match="format 99"):
         Run(tmp_path / "run").config()

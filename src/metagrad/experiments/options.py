@@ -9,7 +9,7 @@ from metagrad.experiments.fields import describe, replaced, walk
 
 Config = TypeVar("Config")
 
-FLAGS = ("--help", "--download", "--as_published")
+FLAGS = ("--help", "--download", "--as_published", "--accept_changes")
 """Options that take no value."""
 
 

@@ -1,6 +1,8 @@
 """An experiment carried out: a run started or continued, and its weights measured on test tasks."""
 
 import contextlib
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,15 +16,17 @@ from metagrad.estimators import Exact
 from metagrad.experiments.config import Experiment, build, build_learner
 from metagrad.experiments.problems import Sources
 from metagrad.learner import MetaLearner, NonFiniteError
-from metagrad.opening import is_regular
 from metagrad.training.evaluation import HeldOut, evaluate, fixed_tasks, moved
 from metagrad.training.files import require_writable
 from metagrad.training.fitting import fitted_weights, most_bytes
 from metagrad.training.json_files import write_json
 from metagrad.training.leftovers import RESULT_FILES
+from metagrad.training.manifest import differences, other_versions
 from metagrad.training.plan import Plan
 from metagrad.training.progress import Reporter
-from metagrad.training.run import Run, RunWriter
+from metagrad.training.run import Run
+from metagrad.training.run_writer import RunWriter
+from metagrad.training.surroundings import surroundings
 from metagrad.training.trainer import Trainer
 
 # Compiling takes about as long as this many meta-steps as written, on the presets.
@@ -57,7 +61,9 @@ def start(config: Experiment, path: Path, reporter: Reporter, command: str | Non
         trainer.train(writer)
 
 
-def resume(path: Path, reporter: Reporter, data: str | None, meta_steps: int | None) -> Experiment:
+def resume(
+    path: Path, reporter: Reporter, data: str | None, meta_steps: int | None, accept_changes: bool = False
+) -> Experiment:
     """Train on from the latest checkpoint, on one CPU to the bit as if nothing had happened; returns the configuration.
 
     Args:
@@ -65,12 +71,14 @@ def resume(path: Path, reporter: Reporter, data: str | None, meta_steps: int | N
         reporter: told about every step.
         data: another place of the same data, where they have moved.
         meta_steps: a new, larger length of the run; its validation at the old end stays.
+        accept_changes: go on although config.json or a major version is another than at the latest checkpoint.
 
     Raises:
-        ValueError: as `start`; or the run is damaged, or another process trains in it.
+        ValueError: as `start`; or the run is damaged or changed, or another process trains in it.
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
-    config = opened(Run(path), data)
+    config = opened(Run(path), data, accept_changes)
+    best_available(Run(path))
     if meta_steps is not None:
         if config.optimizer.schedule == "cosine":
             raise ValueError("a cosine schedule fixes the length of a run: start a new one for other meta_steps")
@@ -83,24 +91,45 @@ def resume(path: Path, reporter: Reporter, data: str | None, meta_steps: int | N
         require_writable(path / name)
     writer, saved = RunWriter.resume(path, most_bytes(trainer.learner))
     with writer:
+        if not accept_changes:
+            _require_unchanged(Run(path), saved)
         trainer.load_state(saved)
-        if meta_steps is not None:
+        if meta_steps is not None or accept_changes:
             writer.amend(config.to_json())
+            writer.checkpoint(trainer.state(), trainer.learner.state_dict())
         trainer.train(writer)
     return config
 
 
-def opened(run: Run, data: str | None = None) -> Experiment:
+def opened(run: Run, data: str | None = None, accept_changes: bool = False) -> Experiment:
     """The configuration of a run, with its data looked for in `data` where that is given.
 
     Raises:
-        ValueError: config.json is damaged, or `data` is given to an experiment without files.
+        ValueError: config.json is damaged, or was changed and that is not accepted, or `data` is given to an
+            experiment without files.
     """
+    changes = "" if accept_changes else run.changes()
+    if changes:
+        raise _changed(f"{run.path / 'config.json'} was changed after metagrad wrote it: {changes}")
     try:
         config = Experiment.from_json(run.config())
     except (TypeError, ValueError) as error:
         raise ValueError(f"the configuration in {run.path} cannot be used: {error}") from error
     return config if data is None else with_data(config, data)
+
+
+def _require_unchanged(run: Run, saved: Mapping[str, Any]) -> None:
+    """Refuse to go on with another configuration, or a version with another first number, than the checkpoint's."""
+    now, before = run.manifest(), saved.get("manifest")
+    known = before if isinstance(before, dict) else now  # checkpoints of format 1 did not say
+    versions = other_versions(known.get("versions"), surroundings()["versions"])
+    changes = differences(known["config"], now["config"]) if isinstance(known.get("config"), dict) else ""
+    if versions or changes:
+        raise _changed(f"since the latest checkpoint of {run.path} {', '.join(filter(None, (changes, versions)))}")
+
+
+def _changed(what: str) -> ValueError:
+    return ValueError(f"{what}; --accept-changes goes on with it as it is now")
 
 
 def with_data(config: Experiment, data: str) -> Experiment:
@@ -143,8 +172,21 @@ def same_test_tasks(first: Experiment, second: Experiment) -> bool:
 
 
 def best_available(run: Run) -> str:
-    """`best`, or `last` for a run that was never validated."""
-    return "best" if is_regular(run.path / "best.safetensors") else "last"
+    """`best`, or `last` for a run that was never validated.
+
+    Raises:
+        ValueError: a validation chose weights, and they are not there.
+    """
+    path = run.path / "best.safetensors"
+    if os.path.lexists(path):
+        return "best"
+    chosen = [record["step"] for record in run.metrics() if record["kind"] == "validation" and record.get("best")]
+    if chosen:
+        raise ValueError(
+            f"{path} is missing, although validation after meta-step {chosen[-1]} chose those weights; put it back, "
+            "measure the latest with --weights last, or copy last.safetensors to its place"
+        )
+    return "last"
 
 
 def measure(config: Experiment, learner: MetaLearner, sources: Sources) -> HeldOut:

@@ -15,10 +15,10 @@ from metagrad.reporting.entry import Command, Entry, Headline, State, Table
 from metagrad.reporting.held_out import Tested, heading, measured
 from metagrad.reporting.metrics import QUANTITIES, Metrics, read_metrics
 from metagrad.reporting.pictures import Picture, picture
-from metagrad.reporting.reading import Notes, flat, nested, read_object, shown
+from metagrad.reporting.reading import Note, Notes, flat, nested, read_object, shown
 from metagrad.training.locking import locked
+from metagrad.training.manifest import FORMATS, is_as_written
 from metagrad.training.progress import duration
-from metagrad.training.run import FORMAT
 
 MANIFEST, _METRICS, _TEST = "config.json", "metrics.jsonl", "test.json"
 _MOST_ROWS = 40  # validations in the table
@@ -37,12 +37,15 @@ def run(path: Path, name: str, place: str, id: str, notes: Notes) -> Entry:
     Raises:
         ValueError, OSError: config.json is not that of a run.
     """
-    manifest = read_object(path / MANIFEST)
+    manifest, before = read_object(path / MANIFEST), len(notes)
     if "format" not in manifest or not isinstance(manifest.get("config"), dict):
         raise ValueError("is not of a run: it has no format and configuration as metagrad train writes them")
-    if manifest["format"] != FORMAT:
-        raise ValueError(f"has format {shown(manifest['format'])}, and this version of metagrad reads {FORMAT}")
-    config, before = nested(manifest, "config"), len(notes)
+    if type(manifest["format"]) is not int or manifest["format"] not in FORMATS:
+        known = " and ".join(map(str, FORMATS))
+        raise ValueError(f"has format {shown(manifest['format'])}, and this version of metagrad reads {known}")
+    if not is_as_written(manifest):
+        notes.append(Note(f"{name}/{MANIFEST}", "was changed after metagrad wrote it: its checksum differs"))
+    config = nested(manifest, "config")
     training = Command(f"{id}--train", "trains and tests", _training(manifest, config, place))
     metrics = Metrics()
     with notes.guarded(f"{name}/{_METRICS}"):

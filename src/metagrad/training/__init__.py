@@ -3,7 +3,8 @@
 from metagrad.training.evaluation import HeldOut, Interval, evaluate, fixed_tasks, interval, paired
 from metagrad.training.plan import Plan
 from metagrad.training.progress import Bar, Lines, Reporter, Silent
-from metagrad.training.run import Run, RunWriter
+from metagrad.training.run import Run
+from metagrad.training.run_writer import RunWriter
 from metagrad.training.trainer import Diverged, Trainer
 
 __all__ = [

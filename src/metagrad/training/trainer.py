@@ -17,7 +17,7 @@ from metagrad.training.evaluation import evaluate, moved
 from metagrad.training.interrupt import deferred_interrupt
 from metagrad.training.plan import Plan
 from metagrad.training.progress import Reporter, Silent
-from metagrad.training.run import RunWriter
+from metagrad.training.run_writer import RunWriter
 from metagrad.training.watch import ErrorWatch
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from metagrad.experiments.figures import save
 from metagrad.training.files import replacing
-from metagrad.training.run import write_json
+from metagrad.training.json_files import write_json
 from metagrad_studies.core.directory import StudyDirectory
 from metagrad_studies.core.progress import Watcher
 from metagrad_studies.core.records import Records
