@@ -108,7 +108,7 @@ def edited(run, *names, to):
 
 EDITS = {
     "more inner steps": (("config", "num_steps"), 3, "num_steps was 2 and is 3"),
-    "another rate": (("config", "rule"), "SGD(lr=0.5)", "rule was SGD(lr=0.01) and is SGD(lr=0.5)"),
+    "another rate": (("config", "rule"), "SGD(lr=0.5)", "and is SGD(lr=0.5)"),
     "another part of a group": (("config", "optimizer", "lr"), 0.5, "optimizer.lr was 0.002 and is 0.5"),
     "another version": (("versions", "metagrad"), "9.0.0", "something beside the configuration"),
     "another command": (("command",), "metagrad train", "something beside the configuration"),
