@@ -2,6 +2,6 @@
 
 from metagrad.capture.allocation import keep_freed_memory
 from metagrad.capture.capture import MODES, Capture, Mode
-from metagrad.capture.formulas import CaptureError
+from metagrad.capture.values import CaptureError
 
 __all__ = ["MODES", "Capture", "CaptureError", "Mode", "keep_freed_memory"]

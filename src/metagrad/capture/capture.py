@@ -13,9 +13,9 @@ from metagrad.batching import Chunk, Eager, Job
 from metagrad.batching.chunks import in_chunks, joined
 from metagrad.capture.cuda import cuda_graph_compiler
 from metagrad.capture.executions import Pieces, Whole
-from metagrad.capture.formulas import CaptureError
 from metagrad.capture.graphs import Announce, Graphs
 from metagrad.capture.trace import Compiler, inductor_compiler, inductor_cpp_compiler
+from metagrad.capture.values import CaptureError
 from metagrad.inner.curvature import reverse_over_reverse
 from metagrad.inner.loop import InnerLoop
 from metagrad.inner.randomness import RandomModelError

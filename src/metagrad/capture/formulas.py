@@ -9,16 +9,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from metagrad.capture.convolution import Geometry, convolve
+from metagrad.capture.values import refuse_hidden_values
 from metagrad.spelled_out import with_lost_weight
-
-
-class CaptureError(RuntimeError):
-    """A computation could not be traced or compiled; the cause is in the message, or chained."""
-
-
-# They hand out values behind the tracer's back, which would be constants in every replay.
-_DATA = torch.Tensor.data.__get__  # pyright: ignore[reportAttributeAccessIssue] -- a getter, written in C
-_HIDDEN = frozenset({torch.Tensor.tolist, torch.Tensor.numpy, _DATA})
 
 
 class Formulas(TorchFunctionMode):
@@ -33,9 +25,7 @@ class Formulas(TorchFunctionMode):
     ) -> Any:
         """Replace `conv2d` and `max_pool2d` on the CPU where it can be; `F`'s pooling hides torch's from a mode."""
         kwargs = with_lost_weight(func, kwargs or {})
-        if func in _HIDDEN:
-            name = "data" if func == _DATA else func.__name__
-            raise CaptureError(f"it reads the values of a tensor with .{name}, which a trace cannot follow")
+        refuse_hidden_values(func)
         if func is torch.max_pool2d or (func is F.max_pool2d and not kwargs.get("return_indices")):
             return _max_pool2d(*args, **{name: value for name, value in kwargs.items() if name != "return_indices"})
         if func is torch.conv2d:

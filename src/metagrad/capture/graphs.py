@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from metagrad.capture.formulas import CaptureError
 from metagrad.capture.survey import Survey
 from metagrad.capture.trace import Compiler, Structure, Traced, kind
+from metagrad.capture.values import CaptureError
 
 Announce = Callable[[str], None]
 

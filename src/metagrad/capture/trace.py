@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from metagrad.capture.formulas import CaptureError, Formulas
+from metagrad.capture.formulas import Formulas
+from metagrad.capture.values import CaptureError, NoValuesRead
 from metagrad.inner.randomness import RandomModelError
 from metagrad.structure import Structure as DataStructure
 from metagrad.structure import flatten as flatten_data
@@ -181,7 +182,7 @@ def _graph(fn: Callable[..., Any], flat: list[Tensor], structure: Structure) -> 
     found: list[Structure] = []
 
     def of_leaves(*leaves: Tensor) -> tuple[Tensor, ...]:
-        with Formulas():
+        with Formulas(), NoValuesRead():
             result = fn(*unflatten(leaves, structure))
         outputs, out = flatten(result)
         found.append(out)
@@ -189,9 +190,11 @@ def _graph(fn: Callable[..., Any], flat: list[Tensor], structure: Structure) -> 
 
     try:
         graph = make_fx(of_leaves)(*flat)
-    except (ValueError, TypeError, CaptureError):  # our own sentences about the user's model, or theirs
+    except CaptureError:
         raise
-    except Exception as error:  # tracing executes the user's code under torch's tracer: anything can come up
+    # Tracing executes the user's code under torch's tracer: anything can come up. What fails as written too is raised
+    # there, in its own words.
+    except Exception as error:
         raise CaptureError(f"it could not be traced: {_first_line(error)}") from error
     for node in graph.graph.nodes:
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
