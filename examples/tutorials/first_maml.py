@@ -79,7 +79,7 @@ print("loss after 0…5 inner steps:", [f"{value:.2f}" for value in after])
 # ``adapt`` takes a support set and returns a module that is ready to predict. The model itself stays as it was.
 
 task = tasks.sample(1, torch.Generator().manual_seed(7))
-support = metagrad.Batch(task.support.inputs[0], task.support.targets[0])
+support = task.take(0).support
 adapted = learner.adapt(support)
 
 grid = torch.linspace(-5, 5, 200).unsqueeze(1)

@@ -1,5 +1,6 @@
 """What the documents tell people to type exists, and so does what they link to; pages are short enough to read."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -97,6 +98,13 @@ def test_every_public_name_is_documented():
     reference = "\n".join(text(page) for page in PAGES if page.parent == DOCS / "reference")
     directives = {line.split("::")[1].strip() for line in reference.splitlines() if line.startswith(".. auto")}
     assert {f"metagrad.{name}" for name in metagrad.__all__} <= directives
+
+
+def test_every_part_of_the_package_is_in_the_layout():
+    package = Path(metagrad.__file__).parent
+    parts = {path.stem for path in package.glob("*.py")} | {path.parent.name for path in package.glob("*/__init__.py")}
+    named = set(re.findall(r"`(\w+)`", text(DOCS / "explanation" / "layout.md")))
+    assert parts - {"__init__", "__main__"} <= named
 
 
 HOW_TO = [page for page in PAGES if page.parent == DOCS / "how-to" and not page.name.startswith(("from-", "data"))]
