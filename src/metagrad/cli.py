@@ -16,6 +16,7 @@ from metagrad.foreign import plain, printable
 from metagrad.reporting_command import run_report
 from metagrad.reproducing import run_reproduce
 from metagrad.terminal import INTERRUPTED
+from metagrad.training.interrupt import terminated_as_interrupted
 
 USER_ERROR = 2
 
@@ -23,14 +24,14 @@ _LONGEST = 4000  # characters of an error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, 2 for an error of the user's, 130 after Ctrl-C.
+    """Run a command; returns the exit status: 0, 2 for an error of the user's, 130 after Ctrl-C or SIGTERM.
 
     An error of the user's is one that metagrad's own code raises, or the system about a file: one sentence on stderr.
     Anything else is a mistake in the program and keeps its traceback.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with _notes_printed():
+        with terminated_as_interrupted(), _notes_printed():
             return _run(given)
     except CommandError as error:
         return _complain(error.command, str(error))

@@ -1,6 +1,9 @@
 """A study that costs nothing and counts what is measured: for tests of the machinery around studies."""
 
+import os
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
@@ -23,6 +26,21 @@ def nothing(key):
 def fail_at_the_second(key):
     if key == "cell=1":
         raise ValueError("at cell=1")
+
+
+class Slow:
+    """Takes a minute, and leaves files that say in which process it began and was interrupted."""
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+
+    def __call__(self, key):
+        (self.directory / f"began-{os.getpid()}").touch()
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            (self.directory / f"interrupted-{os.getpid()}").touch()
+            raise
 
 
 class Counting(Study):

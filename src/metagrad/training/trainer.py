@@ -77,7 +77,7 @@ class Trainer:
         """Take the remaining meta-steps, recording each in `run`.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C; a checkpoint was written first, so that the run can be resumed.
+            KeyboardInterrupt: Ctrl-C or SIGTERM; a checkpoint was written first, so that the run can be resumed.
             Diverged: inputs, a loss or the meta-gradient are not finite; the weights before were written first.
         """
         plan = self.plan

@@ -4,12 +4,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from metagrad.training.interrupt import end_with_parent, terminated_as_interrupted
 from metagrad.training.progress import Silent
 from metagrad_studies.core.progress import Watcher
 from metagrad_studies.core.records import Record
@@ -37,7 +38,8 @@ def measured(
 
     With `jobs` above 1 each of as many processes takes a cell at a time, with its share of torch's threads: small
     networks keep no more than one core busy. Records are the same, up to times and, where a cell does not fix its
-    number of threads, last bits. Ctrl-C reaches every process of a terminal, so each saves what it trains.
+    number of threads, last bits. Ctrl-C and SIGTERM are passed on, so that each saves what it trains. All end with
+    this process.
 
     Args:
         study: what to measure.
@@ -79,6 +81,13 @@ def measured(
                         failed = failed or error
             if failed is not None:
                 raise failed
+        except KeyboardInterrupt:
+            processes.shutdown(wait=False, cancel_futures=True)
+            while running:  # again and again: between cells it is not heard
+                for process in active_children():
+                    process.terminate()
+                _, running = wait(running, timeout=1)
+            raise
         except BaseException:
             processes.shutdown(wait=True, cancel_futures=True)
             raise
@@ -86,13 +95,16 @@ def measured(
 
 def _begin(threads: int) -> None:
     torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing to save, and nothing to say, between cells
+    end_with_parent()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # nothing to save, and nothing to say, between cells
 
 
 def _apart(study: Study[Any], settings: Any, cell: Cell, bench: Bench) -> Measured:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return _measure(study, settings, cell, bench)
+        with terminated_as_interrupted():
+            return _measure(study, settings, cell, bench)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
