@@ -32,6 +32,11 @@ def call(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) ->
         module: any module of one input tensor.
         parameters: dotted names as in `module.named_parameters()`; tied parameters under their first name.
         inputs: [N, ...].
+
+    Example:
+        >>> layer = nn.Linear(2, 1)
+        >>> call(layer, {"weight": torch.ones(1, 2), "bias": torch.zeros(1)}, torch.tensor([[3.0, 4.0]]))
+        tensor([[7.]])
     """
     return evaluate(_forward, module, parameters, inputs.clone())  # which the module may write on
 
@@ -81,6 +86,10 @@ def trainable(module: nn.Module) -> dict[str, Tensor]:
 
     Raises:
         ValueError: there are none.
+
+    Example:
+        >>> sorted(trainable(nn.Linear(2, 1)))
+        ['bias', 'weight']
     """
     parameters: dict[str, Tensor] = {
         name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad

@@ -24,6 +24,11 @@ def reverse_over_reverse(loss: InnerLoss, adapted: Tree, context: Tree, directio
 
     Cost: about one more gradient's time than the gradient itself, and the memory of its graph. The widest support
     among operations, hence the default.
+
+    Example:
+        >>> phi, direction = {"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([1.0, 0.0])}
+        >>> reverse_over_reverse(lambda adapted, _: (adapted["w"] ** 4).sum(), phi, {}, direction)[0]
+        {'w': tensor([12.,  0.])}
     """
     pull = cast(Callable[[Tree], tuple[Tree, Tree]], vjp(grad(loss), adapted, context)[1])
     return pull(direction)
@@ -35,6 +40,11 @@ def forward_over_reverse(loss: InnerLoss, adapted: Tree, context: Tree, directio
     Equal to `reverse_over_reverse` because second derivatives commute. Cost: like one gradient on pairs of numbers;
     less memory. Needs forward-mode formulas for every operation of the model; `F.mse_loss` has one that fails here
     (torch 2.13): write the square out.
+
+    Example:
+        >>> phi, direction = {"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([0.0, 1.0])}
+        >>> forward_over_reverse(lambda adapted, _: (adapted["w"] ** 4).sum(), phi, {}, direction)[0]
+        {'w': tensor([ 0., 48.])}
     """
     wanted = (0, 1) if tree.leaves(context) else (0,)
 
@@ -52,6 +62,12 @@ def central_difference(loss: InnerLoss, adapted: Tree, context: Tree, direction:
     ε = (machine precision)^{1/3} · max(1, ‖φ‖) / ‖d‖, which balances rounding against curvature's own change.
     When it is wrong: at kinks. ReLU and max-pooling within ±εd give errors of 100 % and more; use it on smooth
     networks. Cost: two gradients and the memory of one.
+
+    Example:
+        >>> phi = direction = {"w": torch.tensor([1.0], dtype=torch.float64)}
+        >>> curved, _ = central_difference(lambda adapted, _: (adapted["w"] ** 4).sum(), phi, {}, direction)
+        >>> f"{curved['w'].item():.6f}"
+        '12.000000'
     """
     wanted = (0, 1) if tree.leaves(context) else (0,)
 

@@ -61,6 +61,10 @@ class Stored(Trajectory):
 
     Memory: K + 1 states and K gradients, 2K + 1 parameter copies for SGD. Recomputed: nothing.
     When not to use it: where K is so large that these copies, times the tasks that run side by side, do not fit.
+
+    Example:
+        >>> Stored().cost(num_steps=100)
+        TrajectoryCost(states=101, gradients=100, recomputed=0)
     """
 
     def record(self, motion: Motion, start: State, num_steps: int) -> Recording:
@@ -83,6 +87,10 @@ class SquareRoot(Trajectory):
     When not to use it: with an estimator that holds something for each link anyway, such as `Binomial` over the whole
     loop, which also walks 1 + 2·order times; or where √K copies are still too many: `Slots`.
     Source: Chen et al. 2016.
+
+    Example:
+        >>> SquareRoot().cost(num_steps=100)
+        TrajectoryCost(states=20, gradients=10, recomputed=90)
     """
 
     def record(self, motion: Motion, start: State, num_steps: int) -> Recording:
@@ -123,6 +131,10 @@ class Slots(Trajectory):
 
     Raises:
         ValueError: `count` below 1.
+
+    Example:
+        >>> Slots(count=4).cost(num_steps=100)
+        TrajectoryCost(states=6, gradients=1, recomputed=374)
     """
 
     count: int
@@ -160,6 +172,10 @@ class Logarithmic(Trajectory):
     Memory: s + 2 states and one gradient, ⌊log₂ K⌋ + 4 parameter copies for SGD: 13 for K = 1000.
     Recomputed in a walk: that of `Slots`, fewer than K·s steps: 3.6·K for K = 1000, 6.8·K for K = 10⁶.
     When not to use it: as for `Slots`. Source: Griewank & Walther 2000.
+
+    Example:
+        >>> Logarithmic().cost(num_steps=100)
+        TrajectoryCost(states=9, gradients=1, recomputed=255)
     """
 
     def record(self, motion: Motion, start: State, num_steps: int) -> Recording:
