@@ -3,6 +3,7 @@
 import os
 import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from metagrad.tasks.archives import read_omniglot
 from metagrad.tasks.omniglot import load_omniglot
+from tasks.fuzzing import run_in_child
 from tasks.small_omniglot import MEMBERS, NAMES, SMALL, drawing, pixels, png, write_folders, write_zips
 
 
@@ -124,3 +126,13 @@ def test_image_of_a_wrong_size(zips, cache):
     member = f"{NAMES[3]}/0003_05.png"
     write_zips(zips, {**MEMBERS, member: png(drawing(3, 5, size=100))})
     refused(zips, cache, f"{member} in {zips / 'images_evaluation.zip'} is 100×100 pixels", "105×105")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is bounded by what Linux tells")
+def test_damaged_archives_images_lists_and_caches_give_a_sentence_or_what_was_in_them():
+    ends = run_in_child("fuzz_archives", seed=19)
+    assert ends["tried"] > 2000
+    for form in ("tar", "gzip", "npz", "omniglot", "image", "list"):
+        assert ends[f"{form} refused"] > 100
+    assert ends["cache read"] > 100

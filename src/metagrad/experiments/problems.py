@@ -115,8 +115,6 @@ class OmniglotClassification(Classification):
         """Episodes from the three class pools, whose characters do not overlap."""
         expected = "images_background.zip and images_evaluation.zip of Omniglot (github.com/brendenlake/omniglot)"
         directory = data_directory(self.data, "Omniglot", f"{expected}, directly in it or in its folder omniglot")
-        inner = directory / "omniglot"
-        directory = inner if inner.is_dir() else directory
         pools = MetaSplit(*(pool.to(device) for pool in load_omniglot(directory, rotated=self.rotated)))
         return Sources(
             ImageEpisodes(pools.train, self.ways, self.shots, self.queries),

@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from PIL import Image
 from metagrad.foreign import reason
 from metagrad.tasks.cache import ClassImages
 from metagrad.tasks.readers.colours import UnsuitableError, as_rgb
-from metagrad.tasks.readers.found import contents
+from metagrad.tasks.readers.found import contents, present, state
 from metagrad.tasks.readers.image_files import decoding, open_image
 from metagrad.tasks.readers.zips import DAMAGE, member, open_zip
 
@@ -87,7 +86,8 @@ def take_inventory(directory: Path, names: Sequence[str]) -> Inventory:
     """Find characters, and all their drawings, in the archives or folders of a directory.
 
     Args:
-        directory: holds `images_background.zip` and `images_evaluation.zip`, or folders of those names, unpacked.
+        directory: holds `images_background.zip` and `images_evaluation.zip`, or folders of those names, unpacked;
+            directly or in a folder `omniglot`.
         names: "archive/alphabet/character", as in `metagrad.tasks.omniglot.Characters`.
 
     Raises:
@@ -98,20 +98,23 @@ def take_inventory(directory: Path, names: Sequence[str]) -> Inventory:
             f"there is no directory {directory}; name the one that holds images_background.zip and "
             f"images_evaluation.zip, from {ORIGIN}"
         )
+    wanted = {name: [one for one in names if _archive_of(one) == name] for name in sorted({*map(_archive_of, names)})}
+    inner = directory / "omniglot"
+    here = any(present(directory / form) for name in wanted for form in (f"{name}.zip", name))
+    place = directory if here or not inner.is_dir() else inner
     archives: dict[str, Archive] = {}
-    for name in sorted({_archive_of(name) for name in names}):
-        wanted = [character for character in names if _archive_of(character) == name]
-        zipped, folder = directory / f"{name}.zip", directory / name
-        if zipped.is_file():
+    for name, characters in wanted.items():
+        zipped, folder = place / f"{name}.zip", place / name
+        if present(zipped):
             archives[name] = _open_zip(zipped, name)
         elif folder.is_dir():
             archives[name] = _open_folder(folder)
         else:
             raise ValueError(
-                f"{directory} holds neither {zipped.name} nor a folder {name} of {len(wanted)} characters; "
+                f"{place} holds neither {zipped.name} nor a folder {name} of {len(characters)} characters; "
                 f"get the archive from {ORIGIN}"
             )
-        _check_complete(archives[name], wanted)
+        _check_complete(archives[name], characters)
     return Inventory(tuple(names), archives)
 
 
@@ -144,21 +147,25 @@ def _open_zip(path: Path, name: str) -> Archive:
         file = open_zip(data)
     except DAMAGE as error:
         raise ValueError(f"the archive {path} cannot be read ({reason(error)}); get it again from {ORIGIN}") from error
-    drawings = _grouped(file.namelist(), name)
-    return Archive(path, hashlib.sha256(data).hexdigest(), drawings, partial(member, file, largest=_LARGEST_DRAWING))
+
+    def read(drawing: str) -> bytes:
+        try:
+            return member(file, drawing, _LARGEST_DRAWING)
+        except DAMAGE as error:
+            raise ValueError(
+                f"{drawing} in {path} cannot be read ({reason(error)}); get it again from {ORIGIN}"
+            ) from error
+
+    return Archive(path, hashlib.sha256(data).hexdigest(), _grouped(file.namelist(), name), read)
 
 
 def _open_folder(folder: Path) -> Archive:
     members: list[str] = []
     digest = hashlib.sha256()  # of sizes and times alone, so that a cached load opens none of the files
-    try:
-        for path in sorted(folder.glob("*/*/*.png")):
-            member = path.relative_to(folder.parent).as_posix()
-            state = path.stat()
-            members.append(member)
-            digest.update(f"{member} {state.st_size} {state.st_mtime_ns}\n".encode())
-    except OSError as error:
-        raise ValueError(f"{error.filename} cannot be read ({reason(error)}); get it again from {ORIGIN}") from error
+    for path in sorted(folder.glob("*/*/*.png")):
+        drawing = path.relative_to(folder.parent).as_posix()
+        members.append(drawing)
+        digest.update(f"{drawing} {state(path)}\n".encode())
 
     def read(drawing: str) -> bytes:
         return contents(folder.parent / drawing, _LARGEST_DRAWING)
@@ -192,12 +199,8 @@ def _check_complete(archive: Archive, wanted: Sequence[str]) -> None:
 
 
 def _decode(archive: Archive, drawing: str) -> Pixels:
-    name, way_out = f"{drawing} in {archive.path}", f"get it again from {ORIGIN}"
-    try:
-        data = archive.read(drawing)
-    except DAMAGE as error:
-        raise ValueError(f"{name} cannot be read ({reason(error)}); {way_out}") from error
-    with decoding(name, way_out), open_image(data, ("PNG",)) as image:
+    data, way_out = archive.read(drawing), f"get it again from {ORIGIN}"
+    with decoding(f"{drawing} in {archive.path}", way_out), open_image(data, ("PNG",)) as image:
         if image.size != (SCANNED, SCANNED):
             raise UnsuitableError(
                 f"is {image.width}×{image.height} pixels, but Omniglot's images are {SCANNED}×{SCANNED}; {way_out}"

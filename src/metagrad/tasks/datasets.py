@@ -22,7 +22,8 @@ def read_dataset(dataset: MapDataset) -> tuple[Tensor, Tensor]:
 
     Where items are images alone, the dataset's `targets` or `labels` are taken; what an item holds after its label is
     left out. PIL images and arrays [H, W] or [H, W, C] become [C, H, W]; tensors, and arrays of features [D], keep
-    their shape. One-bit and palette PIL images become 8-bit grey and RGB. Every item is read once, in order.
+    their shape. One-bit and palette PIL images become 8-bit grey and RGB, with an alpha channel where a colour is
+    transparent; other modes keep their channels and depth. Every item is read once, in order.
 
     Returns:
         The images [M, ...] in the dtype that they have in the dataset, and their labels, int64 [M]; both on the CPU.
@@ -51,11 +52,14 @@ def read_dataset(dataset: MapDataset) -> tuple[Tensor, Tensor]:
             )
         images[row] = image
         try:
-            labels[row] = operator.index(label)
+            number = operator.index(label)
         except TypeError:
             raise TypeError(
                 f"the label of item {row} must be an integer, got {label!r}; number the classes 0, 1, …"
             ) from None
+        if not -(2**63) <= number < 2**63:
+            raise ValueError(f"the label of item {row} has more than 64 bits; number the classes 0, 1, …")
+        labels[row] = number
     return images, labels
 
 
@@ -81,7 +85,7 @@ def _as_tensor(image: object, row: int) -> Tensor:
     if isinstance(image, Tensor):
         return image.detach()
     if isinstance(image, Image.Image):
-        image = np.asarray(image.convert({"1": "L", "P": "RGB"}.get(image.mode, image.mode)))
+        image = np.asarray(_with_channels(image, row))
     if not isinstance(image, np.ndarray):
         raise TypeError(f"item {row} of the dataset must be a tensor, array or PIL image, got {type(image).__name__}")
     try:
@@ -91,3 +95,11 @@ def _as_tensor(image: object, row: int) -> Tensor:
     if pixels.ndim == 2:
         return pixels.unsqueeze(0)
     return pixels.movedim(-1, 0) if pixels.ndim == 3 else pixels
+
+
+def _with_channels(image: Image.Image, row: int) -> Image.Image:
+    if getattr(image, "is_animated", False):
+        raise ValueError(f"item {row} of the dataset is an animation; keep one of its pictures")
+    if "transparency" in image.info:  # which the mode does not tell
+        return image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+    return image.convert({"1": "L", "P": "RGB", "PA": "RGBA"}.get(image.mode, image.mode))

@@ -58,7 +58,8 @@ def load_omniglot(
     comparing it with the archives. Archives are never unpacked to the disk.
 
     Args:
-        directory: holds `images_background.zip` and `images_evaluation.zip`, or folders of those names, unpacked.
+        directory: holds `images_background.zip` and `images_evaluation.zip`, or folders of those names, unpacked;
+            directly or in a folder `omniglot`.
         cache: directory for the decoded images; None for `default_cache()`.
         characters: which characters make up each meta-set; None for `vinyals_characters()`.
         rotated: the sets whose characters, turned by 90, 180 and 270 degrees, are further classes. ("train",) gives

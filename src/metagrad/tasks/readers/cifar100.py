@@ -31,6 +31,7 @@ _MEMBERS = ("train", "test", "meta")
 _VERSION = "cifar100 1"  # change it whenever the same files give other arrays
 _LARGEST = 192 * 2**20  # bytes of a member; that of the training images has 155 million
 _MOST_MEMBERS = 64
+_LONGEST_END = 2**20  # bytes after the last member
 _DAMAGE = (*DAMAGE, tarfile.TarError, TypeError)
 
 
@@ -56,19 +57,24 @@ def _from_folder(folder: Path) -> Mapping[str, Any]:
 
 
 def _from_archive(archive: Path) -> Mapping[str, Any]:
-    held: dict[str, Any] = {}
+    return {name: load_pickle(io.BytesIO(data), f"{name} in {archive}") for name, data in _members(archive)}
+
+
+def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
+    """The three members, in one pass: going back would decompress again."""
     with opened(archive) as file:
         try:
             with _Bounded(fileobj=file) as plain, tarfile.open(fileobj=plain, mode="r:") as tar:
-                for number, entry in enumerate(tar):  # one pass: going back would decompress again
+                for number, entry in enumerate(tar):
                     if number == _MOST_MEMBERS or entry.size > _LARGEST:
                         raise ValueError("it has more or larger members than CIFAR-100")
                     name = entry.name.removeprefix("./").removeprefix("cifar-100-python/")
                     if name in _MEMBERS and entry.isreg() and (content := tar.extractfile(entry)) is not None:
-                        held[name] = load_pickle(content, f"{name} in {archive}")
+                        yield name, content.read()
+                if len(plain.read(_LONGEST_END)) == _LONGEST_END:  # at the end the checksum of all before is compared
+                    raise ValueError("it goes on after its members")
         except _DAMAGE as error:
             raise _damaged(archive, error) from error
-    return held
 
 
 class _Bounded(gzip.GzipFile):
@@ -89,9 +95,9 @@ class _Bounded(gzip.GzipFile):
 
 
 def _of_batches(path: Path, read: Callable[[Path], Mapping[str, Any]]) -> Iterator[ClassImages]:
-    found = read(path)
+    held = read(path)
     try:
-        meta, *parts = [mapping(found[member], member) for member in ("meta", "train", "test")]
+        meta, *parts = [mapping(held[name], name) for name in ("meta", "train", "test")]
         names = texts(meta["fine_label_names"], "its fine_label_names")
         flat = np.concatenate([array(part["data"], "its images") for part in parts])
         labels = np.concatenate([integers(part["fine_labels"], "its fine_labels") for part in parts])

@@ -96,7 +96,7 @@ def _images(folder: Path, left_out: Counter[str]) -> Mapping[Path, str]:
     states: dict[Path, str] = {}
     for path, status in _statuses(folder).items():
         if status is None or not stat.S_ISREG(status.st_mode):
-            left_out["folders, pipes or broken links in classes"] += 1
+            left_out["folders, pipes or dead links in classes"] += 1
         elif not is_image(path):
             left_out[path.suffix.lower() or "files without an ending"] += 1
         else:
