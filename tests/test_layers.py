@@ -7,7 +7,7 @@ import metagrad
 
 PACKAGE = Path(metagrad.__file__).parent
 LAYERS = [
-    {"checks", "foreign", "opening"},
+    {"checks", "foreign", "opening", "spelling"},
     {"tree", "memory", "structure", "kernels", "remedies", "spelled_out"},
     {"task"},
     {"prepared"},

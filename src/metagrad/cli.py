@@ -15,6 +15,7 @@ from metagrad.experiments.options import CommandError, Parser, normal
 from metagrad.foreign import plain, printable
 from metagrad.reporting_command import run_report
 from metagrad.reproducing import run_reproduce
+from metagrad.spelling import spell_out
 from metagrad.terminal import INTERRUPTED
 from metagrad.training.interrupt import terminated_as_interrupted
 
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Anything else is a mistake in the program and keeps its traceback.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    spell_out(sys.stdout, sys.stderr)
     try:
         with terminated_as_interrupted(), _notes_printed():
             return _run(given)

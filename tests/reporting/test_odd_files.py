@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import time
 
 import pytest
@@ -240,3 +241,53 @@ def test_a_long_run_is_read_in_seconds_into_a_small_page(runs, report):
     assert len(text) - sum(path.stat().st_size for path in runs.rglob("*.png")) * 4 / 3 < 150_000
     assert without == len(text)
     assert "100,000" in text
+
+
+def nested(depth):
+    value = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+def change_config(run, **values):
+    manifest = json.loads((run / "config.json").read_text())
+    write_manifest(run, {**manifest, "config": {**manifest["config"], **values}})
+
+
+BAD = {
+    "nested deeply": lambda run: change_config(run, estimator=nested(400)),
+    "a command of another kind": lambda run: change(run / "config.json", "command", to=["metagrad"]),
+    "a name of another kind": lambda run: change_config(run, problem={"kind": ["sinusoid"], "dataset": {}}),
+    "steps without an end": lambda run: (run / "metrics.jsonl").write_text('{"kind":"train","step":1e99,"loss":1}\n'),
+    "a huge validation": lambda run: (run / "metrics.jsonl").write_text(
+        '{"kind":"validation","step":3,"loss":1e307,"loss_half_width_95":1e307}\n' * 3
+    ),
+    "tests without steps": lambda run: change(run / "test.json", "test", "steps", to=-5),
+    "numbers as names": lambda run: change(run / "test.json", "results", to={"1": {"mean": [1], "half_width_95": [1]}}),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_run_costs_at_most_its_own_entry(kind, runs, report):
+    shutil.copytree(runs / "sines", runs / "bad")
+    BAD[kind](runs / "bad")
+    status, text, _, err = report(runs)
+    assert (status, err) == (0, "")
+    page = Page(text)
+    assert all(f">{name}<" in text for name in ("sines", "compared", "bounds"))
+    assert "bad" in page.text
+
+
+@pytest.mark.parametrize("error", [KeyError("step"), TypeError("no number"), ZeroDivisionError(), RecursionError()])
+def test_whatever_reading_an_entry_raises_is_a_note(error, runs, report, monkeypatch):
+    """Also what nobody thought of."""
+
+    def fail(path, *_):
+        raise error
+
+    monkeypatch.setattr("metagrad.reporting.gathering.comparison", fail)
+    status, text, out, err = report(runs)
+    assert (status, err) == (0, "")
+    assert f"note: compared/comparison.json cannot be shown ({type(error).__name__}" in out
+    assert all(f">{name}<" in text for name in ("sines", "bounds"))

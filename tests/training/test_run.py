@@ -187,3 +187,18 @@ def test_tied_weights_can_be_saved(tmp_path):
     with RunWriter.create(tmp_path / "run", {}, STATE, {"a": tied, "b": tied}):
         pass
     assert Run(tmp_path / "run").weights("last")["b"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("harm", ["deleted", "replaced", "renamed"])
+def test_one_process_at_a_time_whatever_happens_to_the_lock_file(tmp_path, harm):
+    with create(tmp_path / "run"):
+        lock = tmp_path / "run" / "lock"
+        if harm == "renamed":
+            lock.rename(tmp_path / "run" / "old lock")
+        else:
+            lock.unlink()
+        if harm == "replaced":
+            lock.touch()
+        with pytest.raises(ValueError, match="another process is training"):
+            RunWriter.resume(tmp_path / "run")
+    RunWriter.resume(tmp_path / "run")[0].close()
