@@ -14,7 +14,7 @@ LAYERS = [
     {"functional", "networks", "admissible", "tasks", "estimators", "optim", "rules"},
     {"inner"},
     {"batching", "probing"},
-    {"capture", "choosing", "adapted", "validity"},
+    {"capture", "choosing", "adapted", "first_look", "validity"},
     {"learner"},
     {"training"},
     {"experiments"},

@@ -13,6 +13,7 @@ from metagrad.capture import Capture, Mode
 from metagrad.choosing import Auto, Chooser, Decision
 from metagrad.choosing.auto import wanted
 from metagrad.estimators.base import Estimator
+from metagrad.first_look import FirstLook
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.learner import Learner, Loss, Metrics
 from metagrad.inner.learners import PartOfModel, Proximal, WholeModel
@@ -120,6 +121,7 @@ class MetaLearner(nn.Module):
         self.rates = nn.ParameterList([nn.Parameter(value) for value in tree.leaves(settings)])
         self._example_axes = ExampleAxes()
         self._class_targets = ClassTargets(loss)
+        self._first_look = FirstLook(model, loss)
 
     @property
     def task_chunk(self) -> int | None:
@@ -271,6 +273,14 @@ class MetaLearner(nn.Module):
         """Predictions [N, ...] of the model before adaptation, batch norm by the batch's statistics."""
         return functional.call(self.model, functional.trainable(self.model), inputs)
 
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        """`DistributedDataParallel` asks for this first. Its averages belong to torch's own backward pass alone."""
+        raise ValueError(
+            "DistributedDataParallel around a MetaLearner would average nothing, for `backward(tasks)` is no backward "
+            "pass of torch's; leave it out, and average .grad across processes after learner.backward(tasks)"
+        )
+
     def _steps(self, num_steps: int | None) -> int:
         if num_steps is None:
             return self.loop.num_steps
@@ -285,5 +295,6 @@ class MetaLearner(nn.Module):
                 self._example_axes.learn(group)
             else:
                 self._example_axes.check(group)
-            self._class_targets.check(group, self)
+            self._class_targets.check(group, self.model)
+            self._first_look.check(self.loop.learner, meta, group)
         return prepared

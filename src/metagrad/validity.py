@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metagrad import functional
 from metagrad.batching import MetaGradient
 from metagrad.prepared import NonFiniteError
 from metagrad.structure import Data
@@ -55,20 +56,20 @@ class ClassTargets:
         self._loss = loss
         self._outputs: dict[tuple[object, ...], int | None] = {}
 
-    def check(self, tasks: Task, predictor: nn.Module) -> None:
+    def check(self, tasks: Task, model: nn.Module) -> None:
         """Refuse classes without a logit: a kernel would read past the end, and a GPU would lose its context.
 
         Args:
             tasks: leaves [T, N, ...].
-            predictor: inputs [N, ...] → predictions [N, ...].
+            model: inputs [N, ...] → predictions [N, ...].
 
         Raises:
             ValueError: class numbers of another type than torch.long, or out of range.
         """
         for part, batch in zip(("support", "query"), tasks, strict=True):
-            self._check(part, batch, predictor)
+            self._check(part, batch, model)
 
-    def _check(self, part: str, batch: Data, predictor: nn.Module) -> None:
+    def _check(self, part: str, batch: Data, model: nn.Module) -> None:
         ignored = _ignored_class(self._loss)
         known = isinstance(batch, Batch) and isinstance(batch.inputs, Tensor) and isinstance(batch.targets, Tensor)
         if ignored is None or not known or batch.targets.ndim != 2:
@@ -78,7 +79,7 @@ class ClassTargets:
                 f"{part} targets are {batch.targets.dtype}, and cross-entropy needs class numbers of torch.long; "
                 "convert them with .long()"
             )
-        classes = self._number_of_classes(batch, predictor)
+        classes = self._number_of_classes(batch, model)
         valid = batch.targets[batch.targets != ignored]
         if classes is None or not valid.numel():
             return
@@ -89,11 +90,12 @@ class ClassTargets:
                 f"{low if low < 0 else high}"
             )
 
-    def _number_of_classes(self, batch: Batch, predictor: nn.Module) -> int | None:
-        kind = (batch.inputs.shape[2:], batch.inputs.dtype, *(p.shape for p in predictor.parameters()))
+    def _number_of_classes(self, batch: Batch, model: nn.Module) -> int | None:
+        kind = (batch.inputs.shape[2:], batch.inputs.dtype, *(p.shape for p in model.parameters()))
         if kind not in self._outputs:
             with torch.no_grad():
-                predictions: object = predictor(batch.inputs[0])
+                copies = {name: parameter.clone() for name, parameter in model.named_parameters()}
+                predictions: object = functional.call(model, copies, batch.inputs[0])
             if isinstance(predictions, Tensor) and predictions.ndim == 2:
                 self._outputs[kind] = predictions.shape[1]
             else:
