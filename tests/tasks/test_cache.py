@@ -1,6 +1,8 @@
 """The cache of decoded images: used where it may be, made anew where it may not, never half written."""
 
 import contextlib
+import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -19,6 +21,7 @@ from metagrad.tasks import cache as caching
 from metagrad.tasks.archives import Inventory, read_omniglot
 from metagrad.tasks.cache import ClassImages, cached, default_cache
 from metagrad.tasks.omniglot import load_omniglot
+from tasks.damage import in_place_of
 from tasks.small_omniglot import MEMBERS, NAMES, SMALL, drawing, pixels, png, write_folders, write_zips
 
 
@@ -253,6 +256,73 @@ def test_a_large_file_is_not_read_through_but_its_length_and_index_are_checked(t
     with pytest.warns(UserWarning, match="is damaged and is made anew"):
         found = cached(path, "source", lambda: iter(classes()))
     assert np.array_equal(found.images[:3], classes()[0].images)
+
+
+def crafted(path, **changes):
+    """A cache file with other entries in its index, whose checksums are right."""
+    cached(path, "source", lambda: iter(classes()))
+    data = path.read_bytes()
+    length, _, magic = caching._TAIL.unpack(data[-caching._TAIL.size :])
+    start = len(data) - caching._TAIL.size - length
+    index = json.loads(data[start : start + length])
+    text = json.dumps({**index, **changes}).encode()
+    path.write_bytes(data[:start] + text + caching._TAIL.pack(len(text), hashlib.sha256(text).digest(), magic))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dtype": "|O", "shape": [6, 4]},  # pointers: reading one would end the process
+        {"dtype": "<M8[s]", "shape": [6, 4]},
+        {"shape": [6, 2, 4, -4]},
+        {"shape": [6, 2, 4, 4.0]},
+        {"shape": [2**40, 2, 4, 4]},
+        {"shape": 6},
+        {"classes": [["a", 3], ["b", 4]]},
+        {"classes": [["a", 6, 1]]},
+        {"classes": [[1, 6]]},
+        {"classes": []},
+        {"sha256": None},
+    ],
+)
+def test_an_index_of_a_stranger_is_checked_before_it_is_followed(tmp_path, changes):
+    path = tmp_path / "some.cache"
+    crafted(path, **changes)
+    with pytest.warns(UserWarning, match="is damaged and is made anew"):
+        found = cached(path, "source", lambda: iter(classes()))
+    assert np.array_equal(found.images, np.concatenate([one.images for one in classes()]))
+
+
+@pytest.mark.parametrize("kind", ["itself", "nothing", "pipe", "device", "file"])
+def test_what_lies_in_place_of_a_cache_file_is_neither_read_nor_written_through(tmp_path, kind):
+    path, other = tmp_path / "cache" / "some.cache", tmp_path / "other"
+    path.parent.mkdir()
+    other.write_bytes(b"somebody's")
+    if kind == "file":
+        path.symlink_to(other)
+    else:
+        in_place_of(path, kind)
+    found = cached(path, "source", lambda: iter(classes()))
+    assert found.names == ("class 0", "class 1", "class 2")
+    assert path.is_file()
+    assert not path.is_symlink()
+    assert other.read_bytes() == b"somebody's"
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard", "pipe"])
+def test_what_lies_in_place_of_a_half_made_file_is_not_written_to(tmp_path, kind):
+    path, other = tmp_path / "cache" / "some.cache", tmp_path / "other"
+    path.parent.mkdir()
+    other.write_bytes(b"somebody's")
+    partial = path.with_name("some.cache.partial")
+    if kind == "pipe":
+        in_place_of(partial, "pipe")
+    else:
+        (partial.symlink_to if kind == "symbolic" else partial.hardlink_to)(other)
+    with pytest.warns(UserWarning, match="cannot be written .*link|cannot be written .*pipe"):
+        found = cached(path, "source", lambda: iter(classes()))
+    assert np.array_equal(found.images, np.concatenate([one.images for one in classes()]))
+    assert other.read_bytes() == b"somebody's"
 
 
 SLOW_DECODING = """

@@ -1,8 +1,5 @@
 """CIFAR-FS and FC100 from CIFAR-100's files: the pixels of the source, the published classes, and what is refused."""
 
-import pickle
-import re
-
 import numpy as np
 import pytest
 
@@ -58,88 +55,6 @@ def test_the_whole_archive_is_preferred_to_a_part(tmp_path, cache):
     write_part(tmp_path, pixels(0, count=2))
     write_archive(tmp_path, batches(pixels(1)))
     assert_holds(load_cifar_fs(tmp_path, cache, classes=LISTS), pixels(1))
-
-
-def cut(directory, name, share):
-    data = (directory / name).read_bytes()
-    (directory / name).write_bytes(data[: int(share * len(data))])
-
-
-def hostile(touched):
-    class Attack:
-        def __reduce__(self):
-            return exec, (f"open({str(touched)!r}, 'w')",)
-
-    return pickle.dumps({"data": Attack()})
-
-
-def without(members, member, key):
-    return {**members, member: {name: held for name, held in members[member].items() if name != key}}
-
-
-REFUSED = {
-    "nothing there": (
-        lambda d: None,
-        "holds no CIFAR-FS, directly or in a folder cifar-fs or cifarfs or cifar100: neither CIFAR_FS_train.pickle",
-    ),
-    "no directory": (lambda d: d.rmdir(), "there is no directory"),
-    "archive cut in half": (
-        lambda d: cut(write_archive(d, batches(pixels())), "cifar-100-python.tar.gz", 0.5),
-        "cannot be read as CIFAR-100",
-    ),
-    "no archive": (
-        lambda d: (d / "cifar-100-python.tar.gz").write_bytes(b"<html>moved</html>"),
-        "cannot be read as CIFAR-100",
-    ),
-    "empty archive": (lambda d: write_archive(d, {}), "it lacks 'meta'"),
-    "no test images": (
-        lambda d: write_archive(d, {m: held for m, held in batches(pixels()).items() if m != "test"}),
-        "it lacks 'test'",
-    ),
-    "wrong key": (lambda d: write_archive(d, without(batches(pixels()), "train", "fine_labels")), "'fine_labels'"),
-    "labels of other classes": (
-        lambda d: write_archive(d, {**batches(pixels()), "meta": {"fine_label_names": [*NAMES, "worm"]}}),
-        "its labels are not those of its 8 classes",
-    ),
-    "images of another size": (
-        lambda d: write_archive(
-            d, {**batches(pixels()), "test": {"data": np.zeros((1, 100), np.uint8), "fine_labels": [0]}}
-        ),
-        "cannot be read as CIFAR-100",
-    ),
-    "hostile member": (
-        lambda d: write_archive(d, {**batches(pixels()), "train": hostile(d / "touched")}),
-        "it asks for builtins.exec",
-    ),
-    "part cut in half": (
-        lambda d: cut(write_part(d, pixels()), "cifar100_mini60.npz", 0.5),
-        "cannot be read as CIFAR-100",
-    ),
-    "part of floats": (lambda d: write_part(d, pixels() / 255), "its images are float64"),
-    "part of another shape": (lambda d: write_part(d, pixels()[..., :2]), "not uint8 [classes, n, 32, 32, 3]"),
-    "part with a class named twice": (lambda d: write_part(d, pixels(), [*NAMES[:6], "apple"]), "7 classes of images"),
-    "part with objects": (
-        lambda d: np.savez(d / "cifar100_mini60.npz", images=np.array([{}], object), classes=np.array(["a"])),
-        "cannot be read as CIFAR-100",
-    ),
-    "class missing": (
-        lambda d: write_part(d, pixels()[:5], NAMES[:5]),
-        "lacks 2 of the 3 classes of train, the first missing is 'fox'",
-    ),
-}
-
-
-@pytest.mark.parametrize(("write", "sentence"), REFUSED.values(), ids=REFUSED)
-def test_files_that_cannot_be_used_are_named(write, sentence, tmp_path, cache):
-    directory = tmp_path / "data"
-    directory.mkdir()
-    write(directory)
-    with pytest.raises(ValueError, match=re.escape(sentence)) as caught:
-        load_cifar_fs(directory, cache, classes=LISTS)
-    assert str(directory) in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not (directory / "touched").exists()
-    assert not list(cache.glob("*.partial"))
 
 
 def test_overlapping_lists_are_refused(tmp_path, cache):

@@ -93,6 +93,7 @@ class Stream(IterableDataset):
         (Listed([(np.array([None]), 0)]), TypeError, "item 0 .* is an array that torch cannot hold"),
         (Listed([("a.png", 0)]), TypeError, "item 0 .* must be a tensor, array or PIL image, got str"),
         (Listed([(torch.zeros(2), 0.5)]), TypeError, "label of item 0 must be an integer, got 0.5"),
+        (Listed([(torch.zeros(2), 2**63)]), ValueError, "label of item 0 has more than 64 bits"),
         (
             Listed([(torch.zeros(1, 2, 2), 0), (torch.zeros(1, 2, 3), 0)]),
             ValueError,

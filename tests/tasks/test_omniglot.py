@@ -10,7 +10,7 @@ import torch
 from metagrad.tasks.archives import read_omniglot
 from metagrad.tasks.images import ImageEpisodes
 from metagrad.tasks.omniglot import load_omniglot, vinyals_characters
-from tasks.small_omniglot import NAMES, SMALL, pixels
+from tasks.small_omniglot import MEMBERS, NAMES, SMALL, drawing, pixels, png, write_folders, write_zips
 
 
 def test_pools_hold_the_characters_of_their_lists_with_rotations_for_training(zips, cache):
@@ -34,6 +34,17 @@ def test_which_sets_are_rotated_is_chosen(zips, cache):
     assert [len(pool) for pool in every] == [12, 4, 4]
     with pytest.raises(ValueError, match="rotated must name sets among train, validation, test, got 'val'"):
         load_omniglot(zips, cache, characters=SMALL, rotated=("val",))
+
+
+@pytest.mark.parametrize("write", [write_zips, write_folders])
+def test_the_files_are_found_in_a_folder_of_the_directory_or_in_it(write, tmp_path, cache):
+    (tmp_path / "data").mkdir()
+    inner = load_omniglot(write(tmp_path / "data" / "omniglot", MEMBERS).parent, cache, characters=SMALL)
+    assert torch.equal(pixels(inner.train)[:3], torch.from_numpy(read_omniglot(tmp_path / "data", NAMES[:3])))
+    other = {name: png(drawing(0, 1)) for name in MEMBERS}
+    write(tmp_path / "data", other)
+    outer = load_omniglot(tmp_path / "data", cache, characters=SMALL)
+    assert not torch.equal(pixels(outer.train), pixels(inner.train))
 
 
 def test_archives_are_not_unpacked_and_their_directory_stays_as_it_was(zips, tmp_path, cache):

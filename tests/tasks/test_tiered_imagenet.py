@@ -1,7 +1,6 @@
 """tieredImageNet: PNG files in pickles, colours the right way round, both kinds of labels, and what is refused."""
 
 import pickle
-import re
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from tasks.small_imagenet import (
     LISTS,
     descriptions,
     offset,
-    pixels,
     source,
     specific,
     write_divided_folders,
@@ -94,96 +92,6 @@ def test_of_two_synsets_with_one_description_the_one_of_the_set_is_meant(tmp_pat
 def test_class_folders(tmp_path, cache):
     directory = write_divided_folders(tmp_path / "tiered-imagenet", source()).parent
     assert_holds(load_tiered_imagenet(directory, cache, classes=LISTS), source(), LISTS)
-
-
-def rewritten(directory, name, held):
-    (directory / name).write_bytes(held if isinstance(held, bytes) else pickle.dumps(held))
-
-
-class Attack:
-    def __init__(self, touched):
-        self.touched = touched
-
-    def __reduce__(self):
-        return exec, (f"open({str(self.touched)!r}, 'w')",)
-
-
-def tiered(directory, labels=specific, images=None):
-    return write_png_pickles(directory, images or source(), labels)
-
-
-def cut_png(directory):
-    path = tiered(directory) / "val_images_png.pkl"
-    files = pickle.loads(path.read_bytes())
-    files[4] = files[4][:200]
-    path.write_bytes(pickle.dumps(files))
-
-
-REFUSED = {
-    "nothing there": (lambda d: None, "holds no tieredImageNet, directly or in a folder tiered-imagenet or"),
-    "images alone": (
-        lambda d: (tiered(d) / "val_labels.pkl").unlink(),
-        "lacks val_images_png.pkl and val_labels.pkl",
-    ),
-    "images cut short": (
-        lambda d: rewritten(d, "val_images_png.pkl", (tiered(d) / "val_images_png.pkl").read_bytes()[:-500]),
-        "val_images_png.pkl cannot be read as a pickle of arrays",
-    ),
-    "labels cut short": (
-        lambda d: rewritten(d, "val_labels.pkl", (tiered(d) / "val_labels.pkl").read_bytes()[:-50]),
-        "val_labels.pkl cannot be read as a pickle of arrays",
-    ),
-    "an image cut short": (cut_png, "the image 4 in"),
-    "not images": (lambda d: rewritten(tiered(d), "val_images_png.pkl", {"a": 1}), "holds a dict, but"),
-    "too few images": (
-        lambda d: rewritten(tiered(d), "val_images_png.pkl", [b"a"]),
-        "holds 1 images, but val_labels.pkl has 6 labels",
-    ),
-    "wrong keys": (
-        lambda d: rewritten(tiered(d), "val_labels.pkl", {"label_general": [0]}),
-        "its keys are label_general, neither label_specific nor labels",
-    ),
-    "labels of floats": (
-        lambda d: rewritten(tiered(d), "val_labels.pkl", {"labels": [0.5]}),
-        "its labels are not lists of integers",
-    ),
-    "names of other classes": (
-        lambda d: tiered(d, lambda names, dense, first: {**specific(names, dense, first), "label_specific_str": ["a"]}),
-        "has 3 classes and 1 names",
-    ),
-    "hostile": (
-        lambda d: rewritten(tiered(d), "test_labels.pkl", {"labels": Attack(d / "touched")}),
-        "test_labels.pkl cannot be read as a pickle of arrays (it asks for builtins.exec",
-    ),
-    "another split": (
-        lambda d: write_synsets(tiered(d, images=[pixels(["n09999999", *LISTS.train[:2]]), *source()[1:]])),
-        "has 1 classes that are not of train, the first 'n09999999'",
-    ),
-    "another number of classes": (
-        lambda d: tiered(d, offset, [pixels(LISTS.train[:2]), *source()[1:]]),
-        "has 2 classes, but train has 3",
-    ),
-    "overlapping splits": (
-        lambda d: tiered(d, images=[source()[0], pixels([LISTS.train[0], LISTS.validation[0]]), source()[2]]),
-        "1 classes are in both train and validation, the first 'creature 01532829'",
-    ),
-    "lists of unequal length": (
-        lambda d: (write_synsets(tiered(d)) / "synsets.txt").write_text("n01532829\n"),
-        "has 8 lines and synsets.txt 1",
-    ),
-}
-
-
-@pytest.mark.parametrize(("write", "sentence"), REFUSED.values(), ids=REFUSED)
-def test_files_that_cannot_be_used_are_named(write, sentence, tmp_path, cache):
-    directory = tmp_path / "data"
-    directory.mkdir()
-    write(directory)
-    with pytest.raises(ValueError, match=re.escape(sentence)) as caught:
-        load_tiered_imagenet(directory, cache, classes=LISTS)
-    assert "\n" not in str(caught.value)
-    assert not (directory / "touched").exists()
-    assert not list(cache.glob("*.partial"))
 
 
 @pytest.mark.slow

@@ -66,6 +66,9 @@ def _listed(path: Path) -> Mapping[str, list[Path]]:
         )
     if not listed:
         raise ValueError(f"{path} lists no image; get it again")
+    outside = next((file for _, file in listed if not file.is_relative_to(path.parent) or ".." in file.parts), None)
+    if outside is not None:
+        raise ValueError(f"{path} lists {printable(str(outside))}, which is outside of its folder; get it again")
     files: dict[str, list[Path]] = {}
     for one, file in listed:
         files.setdefault(one, []).append(file)
