@@ -80,6 +80,7 @@ def _in_run(path: Path, train: Callable[[Reporter], object], data: str | None = 
             train(reporter)
         run = Run(path)
         config = session.opened(run, data)
+        session.apply_threads(config)
         _test(console, config, run)
     except KeyboardInterrupt:
         if path.is_dir():

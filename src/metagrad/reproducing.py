@@ -7,6 +7,7 @@ import torch
 from metagrad import checks, studies, terminal
 from metagrad.experiments.options import Parser
 from metagrad.experiments.problem import DATA_VARIABLE
+from metagrad.experiments.threads import one_unless_chosen
 
 
 def run_reproduce(arguments: list[str]) -> int:
@@ -25,7 +26,9 @@ def run_reproduce(arguments: list[str]) -> int:
     parser.add_argument(
         "--out", metavar="DIR", help="directory of the study, continued if it is there [runs/NAME-SIZE]"
     )
-    parser.add_argument("--threads", metavar="N", type=int, help="CPU threads in all [torch's choice]")
+    parser.add_argument(
+        "--threads", metavar="N", type=int, help="CPU threads in all [torch's choice, 1 for tiny tensors]"
+    )
     parser.add_argument(
         "--jobs",
         metavar="N",
@@ -48,6 +51,8 @@ def run_reproduce(arguments: list[str]) -> int:
         checks.integer("--jobs", options.jobs, least=1)
     data = options.data or os.environ.get(DATA_VARIABLE)
     jobs = options.jobs or (torch.get_num_threads() if study.side_by_side and scale != "full" else 1)
+    if options.threads is None and study.tiny:
+        torch.set_num_threads(one_unless_chosen())
     suffix = "-as-published" if options.as_published else ""
     path = terminal.given_path(options.out) or terminal.RUNS / f"{name}-{scale}{suffix}"
     # What a reader types for the same numbers; a directory of data is not the same on two machines.

@@ -40,6 +40,8 @@ class Study(Protocol):
     """The sizes that it has."""
     side_by_side: bool
     """Whether its cells are best measured by a process for each core."""
+    tiny: bool
+    """Whether its tensors are too small for threads to share, at every size."""
     choices: tuple[str, ...]
     """What its source leaves open, and what was chosen."""
 

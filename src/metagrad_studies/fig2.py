@@ -38,6 +38,7 @@ class Bounds(Study[BoundsSettings]):
     """The three bounds over L, and the closed forms that they equal."""
 
     name: ClassVar[str] = "fig2"
+    tiny: ClassVar[bool] = True
     title: ClassVar[str] = "Upper bounds on the error of a meta-gradient, over the order L"
     source: ClassVar[str] = "BinomGBML (arXiv 2604.13263), Figure 2"
     choices: ClassVar[tuple[str, ...]] = (

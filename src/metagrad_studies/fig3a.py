@@ -59,6 +59,7 @@ class BatchErrors(Study[BatchErrorsSettings]):
     """Errors of FirstOrder, Truncated and Binomial on each mini-batch."""
 
     name: ClassVar[str] = "fig3a"
+    tiny: ClassVar[bool] = True
     title: ClassVar[str] = "Actual error of the meta-gradient over mini-batches, on sine waves"
     source: ClassVar[str] = "BinomGBML (arXiv 2604.13263), Figure 3a"
     choices: ClassVar[tuple[str, ...]] = (

@@ -16,9 +16,10 @@ from metagrad.estimators import Estimator, Exact, families
 from metagrad.experiments.config import Experiment, build_learner
 from metagrad.experiments.expression import short
 from metagrad.experiments.session import start
+from metagrad.experiments.threads import running_on, with_threads
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.memory import peak_bytes
-from metagrad.task import Task
+from metagrad.task import Task, TaskSource
 from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad.training.progress import Reporter
 from metagrad.training.run import Run
@@ -91,6 +92,14 @@ def compare(config: Experiment, effort: Effort, reporter: Reporter, say: Callabl
     """
     # Training tasks: that is where meta-gradients are taken, and choosing by test tasks would be peeking.
     source = config.problem.sources(config.machine.torch_device()).train
+    config = with_threads(config, source)
+    with running_on(config.machine.threads):
+        return _compared(config, effort, source, reporter, say)
+
+
+def _compared(
+    config: Experiment, effort: Effort, source: TaskSource, reporter: Reporter, say: Callable[[str], None]
+) -> list[Row]:
     weights = _trained(config, reporter)
     tasks = fixed_tasks(source, effort.tasks, config.test.seed)
     together = joined(fixed_tasks(source, config.meta_batch, config.test.seed))

@@ -15,6 +15,7 @@ from metagrad.choosing import Auto
 from metagrad.estimators import Exact
 from metagrad.experiments.config import Experiment, build, build_learner
 from metagrad.experiments.problems import Sources
+from metagrad.experiments.threads import running_on, with_threads
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.training.evaluation import HeldOut, evaluate, fixed_tasks, moved
 from metagrad.training.files import require_writable
@@ -46,19 +47,19 @@ def start(config: Experiment, path: Path, reporter: Reporter, command: str | Non
         ValueError: `path` exists or cannot be made, data are missing, or training diverged.
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
-    if config.machine.threads is None:
-        # Sums depend on the number of threads in their last bits: a resumed run has to use as many.
-        config = replace(config, machine=replace(config.machine, threads=torch.get_num_threads()))
     if config.machine.capture == "auto" and config.meta_steps < CAPTURE_PAYS_FROM:
         config = replace(config, machine=replace(config.machine, capture="off"))
     learner, sources = build(config)
+    # Sums depend on the number of threads in their last bits: a resumed run has to use as many.
+    config = with_threads(config, sources.train)
     if config.machine.capture != "off":
         keep_freed_memory()
-    trainer = _trainer(config, learner, sources, reporter)
-    _rehearse(config, sources)
-    writer = RunWriter.create(path, config.to_json(), trainer.state(), trainer.learner.state_dict(), command)
-    with writer:
-        trainer.train(writer)
+    with running_on(config.machine.threads):
+        trainer = _trainer(config, learner, sources, reporter)
+        _rehearse(config, sources)
+        writer = RunWriter.create(path, config.to_json(), trainer.state(), trainer.learner.state_dict(), command)
+        with writer:
+            trainer.train(writer)
 
 
 def resume(

@@ -123,6 +123,8 @@ class Study(ABC, Generic[Settings]):
     side_by_side: ClassVar[bool] = False
     """Whether cells that are small enough for a CPU are best measured by a process for each core: they measure no
     times that matter, and keep no more than one core busy."""
+    tiny: ClassVar[bool] = False
+    """Whether its tensors are too small for threads to share, at every size."""
     corrected: ClassVar[bool] = False
     """Whether the published protocol has faults that ours corrects, so that --as-published has a meaning."""
     choices: ClassVar[tuple[str, ...]] = ()

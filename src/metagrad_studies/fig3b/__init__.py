@@ -26,6 +26,7 @@ class OrderErrors(Study[OrderErrorsSettings]):
     """Errors of FirstOrder, Truncated and Binomial by order, and the bounds that they must lie under."""
 
     name: ClassVar[str] = "fig3b"
+    tiny: ClassVar[bool] = True
     title: ClassVar[str] = "Actual error of the meta-gradient over the order L, on sine waves"
     source: ClassVar[str] = "BinomGBML (arXiv 2604.13263), Figure 3b"
     choices: ClassVar[tuple[str, ...]] = (

@@ -23,6 +23,7 @@ class Bias(Study[BiasSettings]):
     """Bias against precision, for solves that err apart (as the theory allows) and alike (as the package does them)."""
 
     name: ClassVar[str] = "fobmaml-bias"
+    tiny: ClassVar[bool] = True
     title: ClassVar[str] = "Bias of the finite-difference meta-gradient against the precision of the inner solver"
     source: ClassVar[str] = "FO-B-MAML (Chayti and Jaggi, arXiv 2409.03682), the rate O(δ^{2/3}) of its symmetric form"
     choices: ClassVar[tuple[str, ...]] = (

@@ -25,6 +25,7 @@ class Smoothness(Study[SmoothnessSettings]):
     """Spectral norm of the Hessian of the meta-objective beside the norm of its gradient."""
 
     name: ClassVar[str] = "smoothness"
+    tiny: ClassVar[bool] = True
     title: ClassVar[str] = "Smoothness of the meta-objective against the norm of the meta-gradient, in training"
     source: ClassVar[str] = "FO-B-MAML (Chayti and Jaggi, arXiv 2409.03682): MAML's smoothness grows with its gradient"
     choices: ClassVar[tuple[str, ...]] = (
