@@ -1,6 +1,7 @@
 """miniImageNet in every form: the pixels of the source in the published order, and what is refused."""
 
 import pickle
+import re
 from functools import partial
 
 import numpy as np
