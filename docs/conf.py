@@ -1,6 +1,7 @@
 """The site: `sphinx-build -W docs docs/_build`. Every warning is an error, so a broken link or example fails."""
 
 import os
+import re
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -28,16 +29,16 @@ extensions = [
 exclude_patterns = ["_build", "tutorials/*.ipynb", "tutorials/*.py", "tutorials/*.zip"]
 suppress_warnings = ["config.cache"]  # the order of tutorials is a function, which cannot be pickled
 default_role = "code"
+highlight_language = "text"  # of blocks that name none: what a reader types
 templates_path: list[str] = []
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-autodoc_typehints = "signature"
+autodoc_typehints = "none"  # the text says what each argument is; spelled-out types of functions fill the page
 autodoc_member_order = "bysource"
 autodoc_default_options = {"exclude-members": "families"}
 autodoc_preserve_defaults = True
-python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
@@ -98,6 +99,17 @@ def equations_as_they_stand(
             before = "equation"
 
 
+_LABELS = r"Cost|Memory|When it is wrong|When not to use it|Source|Shapes|Diagnostics[^:]*|Recomputed"
+
+
+def labels_begin_paragraphs(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
+    """ "Cost: …" within a paragraph of a docstring becomes a paragraph of its own, with a label."""
+    about, *sections = re.split(r"(?m)^(?=(?:Args|Attributes|Returns|Raises|Example):$)", "\n".join(lines))
+    about = re.sub(rf"(?<=[.;)\]:])[ \n](?=({_LABELS}): )", "\n\n", about)
+    about = re.sub(rf"(?m)^({_LABELS}): ", r"**\1:** ", about)
+    lines[:] = "".join([about, *sections]).split("\n")
+
+
 def count_words(_app: Sphinx, doctree: Any, docname: str) -> None:
     """A page that takes longer to read than a coffee is two pages."""
     words = len(doctree.astext().split())
@@ -106,6 +118,7 @@ def count_words(_app: Sphinx, doctree: Any, docname: str) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Hook both into the build."""
+    """Hook them into the build."""
+    app.connect("autodoc-process-docstring", labels_begin_paragraphs, priority=300)
     app.connect("autodoc-process-docstring", equations_as_they_stand, priority=400)
     app.connect("doctree-resolved", count_words)

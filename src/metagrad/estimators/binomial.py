@@ -18,29 +18,29 @@ class Binomial(Pullback):
         Σ_{l ≤ L} Σ_{k₁ < … < k_l} ∏ᵢ (−αH_{kᵢ}) · g     (for SGD, scale 1, center 0)
 
     In general a link is D + C, direct plus curvature. With scale c and center s it is written as
-    (1 − s)·D + (c·C + s·D), and the product is expanded in the second summand: the same products, another truncation.
-    With center "auto" what is moved is an operator for each link, learned within the task from the products that the
-    expansion asks for anyway, at the best present estimate of each adjoint: `learned_center.py`. It needs no tuning and
-    is no longer linear in the outer gradient (twice of it still gives twice the result).
+    (1 − s)·D + (c·C + s·D), and the product is expanded in the second summand. With center "auto" an operator takes the
+    place of s·D: a model of each link's curvature, learned within the task from the products that the expansion needs
+    anyway. It needs no tuning. The estimate is then no longer linear in the outer gradient, only homogeneous.
 
-    Diagnostics, if L > 0: "error_estimate", of the relative error on the state before the first step, from the products
-    asked for (`remainder.py`, and `learned_center.py` for "auto").
+    Diagnostics, if L > 0: "error_estimate", an estimate of the relative error on the state before the first step. It
+    needs no further product.
 
-    Cost: L(K − L + 1) products in L rounds, L = min(order, K); for 1 < L < K that is *more* products than `Exact`, in
-    fewer rounds. Memory: one round, K − L + 1 products at a time (`link_chunk` of the loop bounds it); "auto" keeps
-    up to 2L + 2 further copies of the adapted parameters for each of these.
-    When it is wrong: the expansion overshoots once K·α·λmax passes 2 or 3; then a center of "auto", or near the middle
-    of the spectrum of αH, a scale of "paper", or a higher order helps. Error of the order of (K·α·‖H‖)^{L+1}/(L+1)!.
-    With "auto", where curvature is large in many directions that L rounds do not meet (`Parallel` meets more of them in
-    as many rounds); on networks of a few thousand numbers its own linear algebra adds some half to the time,
+    Cost: L(K − L + 1) products in L rounds, L = min(order, K). For 1 < L < K that is *more* products than `Exact`, in
+    fewer rounds.
+    Memory: one round, K − L + 1 products at a time; `link_chunk` of the loop bounds it. "auto" keeps up to 2L + 2
+    further copies of the adapted parameters for each of these.
+    When it is wrong: the error is of the order of (K·α·‖H‖)^{L+1}/(L+1)!, and the expansion overshoots once K·α·λmax
+    passes 2 or 3. Then center "auto", a center near the middle of the spectrum of αH, scale "paper" or a higher order
+    helps. "auto" is inaccurate when the Hessian has more than about L large eigenvalues; `Parallel` then has a smaller
+    error in as many rounds. On networks of a few thousand numbers its linear algebra adds some half to the time,
     uncompiled. With scale 1, an order of K or more is exact.
     Source: equation 8 and algorithms 1 and 2 of the binomial paper (its triangular matrix must include the diagonal);
     both kinds of center are ours.
 
     Args:
         order: L, the largest number of curvature factors kept, at least 0; 0 with center 0 is `FirstOrder`.
-        scale: c, or "paper" for L/K, which the paper uses on real data: it damps the overshoot and gives up the
-            gain in accuracy where steps are small.
+        scale: c, or "paper" for L/K, which the paper uses on real data. It damps the overshoot, and is less accurate
+            where steps are small.
         center: s, the point that the expansion is taken about, in units of αλ; 0 is the paper's; "auto" for a
             learned operator.
 

@@ -28,7 +28,7 @@ class FiniteDifference(Estimator):
     Cost: 1, 2 or 4 further inner loops ("forward", "symmetric", "fourth"), no curvature product. Memory: that of one
     inner step, whatever the number of steps.
     When it is wrong: bias of order ν, ν² or ν⁴, plus solver precision δ over ν, so that ν ~ δ^{1/2}, δ^{1/3}, δ^{1/5}
-    are best; far off (too short, though well directed) when the inner problem is not solved.
+    are best. Too short, though in the right direction, when the inner problem is not solved.
     Needs an inner loss that depends on the start: a proximal term.
     Source: Chayti and Jaggi, "A New First-Order Meta-Learning Algorithm with Convergence Guarantees" (FO-B-MAML).
 

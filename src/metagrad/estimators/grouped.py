@@ -24,9 +24,10 @@ class Grouped(Pullback):
 
     Diagnostics, if there was a group: "error_estimate", ∏ (1 + that of a group) − 1.
 
-    Cost: K products, as many as `Exact`, in as many rounds as there are groups. Memory: one group's products at a time.
-    When it is wrong: where groups are long and steps are large; then more groups help, as does `Parallel`, which
-    corrects itself for more products. Not linear in the outer gradient (twice of it still gives twice the result).
+    Cost: K products, as many as `Exact`, in as many rounds as there are groups.
+    Memory: one group's products at a time.
+    When it is wrong: where groups are long and steps are large. More groups help then, and so does `Parallel`, for more
+    products. It is not linear in the outer gradient, only homogeneous.
     Source: ours.
 
     Args:

@@ -16,19 +16,21 @@ class Parallel(Pullback):
         λ_k = D λ_{k+1} + C λ_{k+1},    round r:  every link below K − r + 1 gets C at the present estimate of λ_{k+1}
 
     The adjoints of a chain solve a linear system, one block for each link. `Exact` solves it from the last link to the
-    first, K products that wait for one another. Here every link is asked in every round, `Binomial(center="auto")`'s
-    models of the links' curvature learn from the answers, within the task, and all adjoints are improved through the
-    models: a quasi-Newton method that is parallel in time. Links whose direction is final are not asked again: one in
-    each round, so that K rounds are exact. One round is `Binomial(1, center="auto")`.
+    first, with K products that wait for one another. Here each round takes a product at every link, at the best adjoint
+    known. The products improve models of the links' curvature, those of `Binomial(center="auto")`, and all adjoints are
+    pulled through the models again: a quasi-Newton method that is parallel in time. In each round one more link's
+    direction becomes final and needs no further product, so K rounds are exact. One round is
+    `Binomial(1, center="auto")`.
 
-    Diagnostics, if there was a round: "error_estimate", of the relative error on the state before the first step, from
-    the products asked for (`learned_center.py`).
+    Diagnostics, if there was a round: "error_estimate", an estimate of the relative error on the state before the first
+    step. It needs no further product.
 
     Cost: L(2K − L + 1)/2 products in L rounds, L = min(rounds, K): *more* products than `Exact`, and than `Binomial` of
-    the same number of rounds, for an error that falls faster with each. Memory: one round, up to K products at a time
-    (`link_chunk` of the loop bounds it), and up to 2L + 2 further copies of the adapted parameters for each of these.
-    When it is wrong: where curvature is large in more directions than L rounds meet. Not linear in the outer gradient
-    (twice of it still gives twice the result), and there is no bound of its error.
+    the same number of rounds, for an error that falls faster with each.
+    Memory: one round, up to K products at a time (`link_chunk` of the loop bounds it), and up to 2L + 2 further copies
+    of the adapted parameters for each of these.
+    When it is wrong: it is inaccurate when the Hessian has more than about L large eigenvalues. It is not linear in the
+    outer gradient, only homogeneous, and has no bound on its error.
     Source: ours; quasi-Newton iterations over time steps are known for recurrent networks and for ordinary
     differential equations, without learned models (parareal, DEER).
 
