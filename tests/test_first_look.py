@@ -82,6 +82,24 @@ def test_ways_out_work():
     make(MODEL, lambda p, t: LOSS(p * FREE.detach(), t)).meta_gradient(TASKS)
 
 
+class OwnGradient(nn.Module):
+    """Follows the gradient of its own output by its input."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, WAYS)
+
+    def forward(self, inputs):
+        inputs = inputs.detach().clone().requires_grad_()
+        (slope,) = torch.autograd.grad(self.layer(inputs).square().sum(), inputs, create_graph=True)
+        return self.layer(inputs.detach() + 0.1 * slope)
+
+
+def test_what_a_model_differentiates_by_itself_is_its_own_affair():
+    with pytest.warns(RuntimeWarning, match="run one at a time|torch.autograd"):
+        make(OwnGradient()).meta_gradient(TASKS)
+
+
 class Writes(nn.Module):
     """Writes on something of its own in `forward`."""
 

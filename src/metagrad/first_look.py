@@ -37,7 +37,7 @@ class FirstLook:
         Raises:
             ValueError: names the parameter or tensor, and the way that works.
 
-        Cost: one forward pass on one task, once.
+        Cost: a forward pass on one task, once, or two.
         """
         trained = tuple(parameter.requires_grad for parameter in self._model.parameters())
         kind = (self._model.training, trained, *((leaf.dtype, leaf.ndim) for leaf in tasks.leaves))
@@ -46,6 +46,16 @@ class FirstLook:
             self._seen.add(kind)
 
     def _look(self, learner: Learner, meta: Tree, task: Task) -> None:
+        strangers = self._strangers(learner, meta, task)
+        if strangers:
+            # Leaves that forward makes by itself, to differentiate by them, are others each time.
+            again = self._strangers(learner, meta, task)
+            for leaf in strangers:
+                if any(leaf is other for other in again):
+                    raise ValueError(self._unreached(leaf))
+
+    def _strangers(self, learner: Learner, meta: Tree, task: Task) -> list[Tensor]:
+        """The leaves that the graph of both losses ends in beside the parameters that were handed in."""
         with torch.inference_mode(False), torch.enable_grad(), seeded(0, 0):
             task = task.map(torch.clone)
             support = task.support.at(0) if isinstance(task.support, Steps) else task.support
@@ -61,9 +71,7 @@ class FirstLook:
                     "write out of place, or keep the tensor as a buffer, of which each call has a copy"
                 )
         given = {id(leaf) for leaf in tree.leaves(fresh)}
-        for leaf in _ends(losses):
-            if id(leaf) not in given:
-                raise ValueError(self._unreached(leaf))
+        return [leaf for leaf in _ends(losses) if id(leaf) not in given]
 
     def _unreached(self, leaf: Tensor) -> str:
         way = "give an Objective(inner), a function of (model, batch) whose model holds the adapted parameters"

@@ -181,7 +181,7 @@ class MetaLearner(nn.Module):
 
     def _meta_gradient(self, estimator: Estimator, meta: Tree, prepared: Prepared) -> MetaGradient:
         result = meta_gradient(self.loop, estimator, meta, prepared, execution=self.capture)
-        require_finite(result)
+        require_finite(result, self.loop, meta, prepared, self._loss)
         return result
 
     @property

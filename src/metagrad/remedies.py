@@ -24,27 +24,8 @@ REMEDIES = (
         "differences of gradients, or the estimator FirstOrder(), which needs none",
     ),
     Remedy(
-        r"forward AD with (\w+)|set a forward gradient that has a different size|ZeroTensors are immutable",
-        "torch cannot push a tangent through this model or loss: take curvature=metagrad.inner.curvature."
-        "reverse_over_reverse",
-    ),
-    Remedy(
-        r"saved tensor hooks",
-        "torch.utils.checkpoint cannot be differentiated here: leave it out; the graph of one inner step at a time is "
-        "all that is kept",
-    ),
-    Remedy(
-        r"must override the setup_context staticmethod",
-        "give that autograd.Function a setup_context, and generate_vmap_rule = True or task_chunk=1, link_chunk=1",
-    ),
-    Remedy(
-        r"not have vmap support|generate_vmap_rule",
-        "give that autograd.Function generate_vmap_rule = True, or run tasks in a plain loop: task_chunk=1 and "
-        "link_chunk=1",
-    ),
-    Remedy(
-        r"requires_grad_\(\) inside|does not require grad and does not have a grad_fn",
-        "the model or loss differentiates by itself: write that gradient with torch.func.grad",
+        r"does not require grad",
+        "the model or loss differentiates by a tensor that requires no gradient: call requires_grad_() on a copy first",
     ),
     Remedy(
         r"mutate a captured Tensor|a leaf Variable that requires grad",
@@ -53,15 +34,6 @@ REMEDIES = (
     Remedy(
         r"[Ee]xpected more than 1 value per channel",
         "batch norm takes the statistics of each batch, and one example has none: give two or more, or take GroupNorm",
-    ),
-    Remedy(
-        r"data pointer of Tensor that doesn't have storage",
-        "packed sequences, and other code that reads a tensor's memory, cannot be differentiated here: keep sequences "
-        "padded, and mask what is beyond their ends",
-    ),
-    Remedy(
-        r"vmap|[Bb]atching rule|doesn't match the broadcast shape|data-dependent control flow",
-        "`vmap` cannot map this model: run it in a plain loop, with task_chunk=1 and link_chunk=1",
     ),
 )
 """In the order in which they are tried."""

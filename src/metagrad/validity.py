@@ -8,9 +8,12 @@ from torch import Tensor, nn
 
 from metagrad import functional
 from metagrad.batching import MetaGradient
-from metagrad.prepared import NonFiniteError
+from metagrad.inner.loop import InnerLoop
+from metagrad.not_finite import explanation
+from metagrad.prepared import NonFiniteError, Prepared
 from metagrad.structure import Data
 from metagrad.task import Batch, Task
+from metagrad.tree import Tree
 
 
 class ExampleAxes:
@@ -72,16 +75,18 @@ class ClassTargets:
     def _check(self, part: str, batch: Data, model: nn.Module) -> None:
         ignored = _ignored_class(self._loss)
         known = isinstance(batch, Batch) and isinstance(batch.inputs, Tensor) and isinstance(batch.targets, Tensor)
-        if ignored is None or not known or batch.targets.ndim != 2:
+        if ignored is None or not known:
+            return
+        classes = self._number_of_classes(batch, model)
+        if classes is None:
             return
         if batch.targets.dtype != torch.long:
             raise ValueError(
                 f"{part} targets are {batch.targets.dtype}, and cross-entropy needs class numbers of torch.long; "
                 "convert them with .long()"
             )
-        classes = self._number_of_classes(batch, model)
         valid = batch.targets[batch.targets != ignored]
-        if classes is None or not valid.numel():
+        if not valid.numel():
             return
         low, high = (int(bound) for bound in valid.aminmax())
         if low < 0 or high >= classes:
@@ -91,15 +96,15 @@ class ClassTargets:
             )
 
     def _number_of_classes(self, batch: Batch, model: nn.Module) -> int | None:
-        kind = (batch.inputs.shape[2:], batch.inputs.dtype, *(p.shape for p in model.parameters()))
+        """C where targets are class numbers: [N] of logits [N, C], [N, H, W] of [N, C, H, W]. None elsewhere."""
+        kind = (batch.targets.ndim, batch.inputs.shape[2:], batch.inputs.dtype, *(p.shape for p in model.parameters()))
         if kind not in self._outputs:
-            with torch.no_grad():
-                copies = {name: parameter.clone() for name, parameter in model.named_parameters()}
+            # With gradients, for models that differentiate by themselves.
+            with torch.inference_mode(False), torch.enable_grad():
+                copies = {name: p.detach().clone().requires_grad_() for name, p in functional.trainable(model).items()}
                 predictions: object = functional.call(model, copies, batch.inputs[0])
-            if isinstance(predictions, Tensor) and predictions.ndim == 2:
-                self._outputs[kind] = predictions.shape[1]
-            else:
-                self._outputs[kind] = None
+            numbered = isinstance(predictions, Tensor) and predictions.ndim == batch.targets.ndim
+            self._outputs[kind] = predictions.shape[1] if isinstance(predictions, Tensor) and numbered else None
         return self._outputs[kind]
 
 
@@ -113,22 +118,38 @@ def _ignored_class(loss: object) -> int | None:
     return loss.ignore_index if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) else None
 
 
-def require_finite(result: MetaGradient) -> None:
-    """Refuse a meta-gradient with NaN or infinity, by the first task that has some and where it arose.
+def require_finite(result: MetaGradient, loop: InnerLoop, meta: Tree, tasks: Prepared, loss: object) -> None:
+    """Refuse a meta-gradient with NaN or infinity, by the first task that has some, where it arose and what is typical.
+
+    Args:
+        result: the meta-gradient.
+        loop: the inner loop that it was taken through.
+        meta: the meta-parameters.
+        tasks: its tasks.
+        loss: as for `ClassTargets`.
 
     Raises:
         NonFiniteError: a loss or the meta-gradient of a task is not finite.
+
+    Cost: one look at a flag a task; on an error, the loop of one task once more.
     """
     bad = ~result.diagnostics["finite"]
     if not bad.any():
         return
-    task = int(bad.nonzero()[0])
-    losses = result.diagnostics["support_loss"][task]
-    where = (~losses.isfinite()).nonzero()
-    if len(where):
-        what = f"the support loss became {losses[where[0]].item()} at inner step {int(where[0])}"
-    elif not result.loss[task].isfinite():
-        what = f"the query loss after adaptation is {result.loss[task].item()}"
-    else:
-        what = "the meta-gradient is not finite although the losses are"
-    raise NonFiniteError(f"task {task} of {len(bad)}: {what}; a smaller inner lr or gradient clipping may help", task)
+    position = int(bad.nonzero()[0])
+    task = next(group.take(where.index(position)) for where, group in tasks.groups if position in where)
+    why = _all_ignored(task, loss) or explanation(loop, meta, task)
+    raise NonFiniteError(f"task {position} of {len(bad)}: {why}", position)
+
+
+def _all_ignored(task: Task, loss: object) -> str | None:
+    """A sentence if a classification loss has nothing to average over."""
+    ignored = _ignored_class(loss)
+    for part, batch in task.parts:
+        labelled = isinstance(batch, Batch) and isinstance(batch.targets, Tensor) and ignored is not None
+        if labelled and not (batch.targets != ignored).any():
+            return (
+                f"all its {part} targets are {ignored}, which the loss ignores, so it averages over nothing; leave "
+                "such tasks out"
+            )
+    return None
