@@ -103,7 +103,7 @@ _LABELS = r"Cost|Memory|When it is wrong|When not to use it|Source|Shapes|Diagno
 
 
 def labels_begin_paragraphs(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
-    """ "Cost: …" within a paragraph of a docstring becomes a paragraph of its own, with a label."""
+    """What follows "Cost:" and the like within a paragraph of a docstring becomes a paragraph of its own."""
     about, *sections = re.split(r"(?m)^(?=(?:Args|Attributes|Returns|Raises|Example):$)", "\n".join(lines))
     about = re.sub(rf"(?<=[.;)\]:])[ \n](?=({_LABELS}): )", "\n\n", about)
     about = re.sub(rf"(?m)^({_LABELS}): ", r"**\1:** ", about)
