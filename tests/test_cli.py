@@ -7,14 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+import warnings
 
 import pytest
 import torch
 
-from metagrad import __version__, cli
+from metagrad import __version__, cli, make_surface, surface
 from metagrad.experiments.fields import walk
 from metagrad.experiments.presets import PRESETS
+from metagrad.experiments.settings import lines, with_components
 from metagrad.training.run import Run
 
 SMALL = [
@@ -33,7 +34,6 @@ SMALL = [
     "--optimizer.schedule",
     "constant",
 ]
-GOLDEN = Path(__file__).parent / "experiments" / "options.json"
 
 
 @pytest.fixture
@@ -236,15 +236,33 @@ def test_list_and_version_and_help(metagrad):
     for name in PRESETS:
         status, out, _ = metagrad("train", name, "--help")
         assert status == 0
-        assert all(f"--{field.path}" in out for field in walk(PRESETS[name]()))
+        assert all(f"--{field.path.replace('_', '-')}" in out for field in walk(PRESETS[name]()))
 
 
 REFUSED = [
-    ("", "the following arguments are required: command"),
-    ("fly", "invalid choice: 'fly'"),
+    ("", "the following arguments are required: COMMAND"),
+    ("fly", "unknown command 'fly'; known are train, evaluate, compare"),
+    ("trian", "unknown command 'trian'; did you mean train?"),
     ("train chess", "unknown preset 'chess'; known are sinusoid, omniglot"),
     ("train sinusoid extra", "unexpected argument 'extra'"),
-    ("train --meta-stps 3", "unknown option --meta_stps; did you mean --meta_steps?"),
+    ("train sinusiod", "unknown preset 'sinusiod'; did you mean sinusoid?"),
+    ("train --meta-stps 3", "unknown option --meta-stps; did you mean --meta-steps?"),
+    ("train --meta_stps 3", "unknown option --meta_stps; did you mean --meta-steps?"),
+    ("train --epochs 3", "unknown option --epochs; did you mean --meta-steps?"),
+    ("train --batch-size 3", "unknown option --batch-size; did you mean --meta-batch?"),
+    ("train --inner-lr 3", "unknown option --inner-lr; did you mean --rule.lr?"),
+    ("train --inner_lr 3", "unknown option --inner_lr; did you mean --rule.lr?"),
+    ("compare --num-stps 3", "unknown option --num-stps; did you mean --num-steps?"),
+    ("reproduce fig1", "unknown study 'fig1'; did you mean"),
+    ("reproduce fig2 --scale samll", "fig2 has the sizes"),
+    ("evaluate {finished} --step 3", "unknown option --step; did you mean --steps?"),
+    ("train --estimator binomal", "--estimator: unknown name 'binomal'; did you mean Binomial?"),
+    ("train --estimator Binomial(ordr=2)", "--estimator: Binomial has no field 'ordr'; did you mean 'order'?"),
+    ("train --estimator Split(2,late=Exat())", "--estimator: unknown name 'Exat'; did you mean Exact?"),
+    ("train --rule SDG", "--rule: unknown name 'SDG'; did you mean SGD?"),
+    ("evaluate {runs}", "is not a run directory; the runs in it are"),
+    ("evaluate {runs}/absent", "absent does not exist"),
+    ("train --resume {runs}/absent", "absent does not exist"),
     ("train --lr 3", "unknown option --lr; did you mean --rule.lr or --optimizer.lr?"),
     ("train --estimator.windw 3 --estimator truncated", "did you mean --estimator.window?"),
     ("train --estimator bogus", "--estimator: unknown name 'bogus'; known are"),
@@ -307,7 +325,7 @@ def test_bad_input_is_one_sentence_and_status_2(line, sentence, metagrad, tmp_pa
     monkeypatch.delenv("METAGRAD_DATA", raising=False)
     (tmp_path / "file").write_text("")
     before = sorted(tmp_path.rglob("*"))
-    status, _, err = metagrad(*line.format(tmp=tmp_path, finished=finished).split())
+    status, _, err = metagrad(*line.format(tmp=tmp_path, finished=finished, runs=finished.parent).split())
     assert status == 2
     assert sentence in err
     assert err.startswith("metagrad")
@@ -384,9 +402,67 @@ def test_mistakes_in_the_program_keep_their_traceback(monkeypatch):
 
 
 def test_the_option_surface_is_the_frozen_one():
-    """A changed option breaks someone's script: change the file only on purpose, and say so in the change log."""
-    frozen = json.loads(GOLDEN.read_text())
-    assert {name: [field.path for field in walk(preset())] for name, preset in PRESETS.items()} == frozen
+    """A changed option breaks someone's script: change it on purpose, and say so in the change log.
+
+    `python -m metagrad.make_surface` writes the files anew; help, lists and typos are answered from them.
+    """
+    for path, text in make_surface.texts().items():
+        assert path.read_text(encoding="utf-8") == text, f"python -m metagrad.make_surface ({path.name})"
+
+
+LIGHT = """
+import sys
+from metagrad import cli
+try:
+    status = cli.main(sys.argv[1:])
+except SystemExit as leaving:
+    status = leaving.code
+heavy = {"torch", "numpy", "matplotlib", "jinja2", "PIL"} & set(sys.modules)
+sys.exit(f"imported {heavy}" if heavy else status)
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            "--help",
+            "--version",
+            "list",
+            "train --help",
+            "compare omniglot-5way-1shot --help",
+            "trian",
+            "train sinusiod",
+        ),
+        *("train --epochs 3", "train --estimator bogus", "train --rule.lrr 3", "train --estimator Binomial(ordr=2)"),
+        *("train --estimator maml --estimator.order 2", "reproduce fig1", "reproduce fig2 --scal full", "report"),
+        *("evaluate runs --stps 3", "train --resume runs/x --seed 3", "list everything"),
+    ],
+)
+def test_help_lists_and_typos_need_no_torch(line):
+    """Measured by what is imported, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", LIGHT, *line.split()], capture_output=True, text=True)
+    assert "imported" not in done.stderr.splitlines()[-1:]
+    assert done.returncode == (0 if "help" in line or line in ("list", "--version") else 2), done.stderr
+
+
+def test_the_typed_parts_decide_which_options_there_are():
+    """What is checked without torch is what the command itself knows."""
+    for chosen in ({}, {"estimator": "truncated"}, {"estimator": "Split(2, early=Binomial(1))"}, {"rule": "adam"}):
+        for preset in ("sinusoid", "omniglot-5way-1shot"):
+            config = with_components(PRESETS[preset](), chosen)
+            known = [(line.path, line.part) for line in surface.lines(preset, chosen)]
+            assert known == [(line.path, line.part) for line in lines(config)]
+
+
+def test_an_estimator_that_is_exact_by_another_name_is_said_once(metagrad, tmp_path):
+    options = ["--estimator", "Truncated(9)", "--meta-steps", "1"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        status, _, err = metagrad("train", "--out", tmp_path / "run", *SMALL, *options)
+    assert status == 0
+    assert err.count("warning") == 1
+    assert err.startswith("metagrad: warning: Truncated(window=9) leaves nothing out of 5 inner steps: it is Exact()")
 
 
 @pytest.mark.slow

@@ -21,8 +21,8 @@ LAYERS = [
     {"experiments"},
     {"studies"},
     {"reporting"},
-    {"terminal"},
-    {"commands", "reproducing", "reporting_command"},
+    {"terminal", "surface", "parsers"},
+    {"front", "listing", "make_surface", "commands", "reproducing", "reporting_command"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

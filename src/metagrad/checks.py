@@ -41,6 +41,20 @@ def number(
         raise ValueError(f"{name} must be less than {below:g}, got {value}")
 
 
+def function(name: str, value: object) -> None:
+    """Require something to call that is no class: `nn.MSELoss()`, not `nn.MSELoss`.
+
+    Raises:
+        TypeError: `value` is a class, or cannot be called.
+    """
+    if isinstance(value, type):
+        raise TypeError(
+            f"{name} must be a function or a module, got the class {value.__name__}: write {value.__name__}()"
+        )
+    if not callable(value):
+        raise TypeError(f"{name} must be a function or a module, got {value!r}")
+
+
 def raised_by_metagrad(error: BaseException) -> bool:
     """Whether the error is a sentence of this package's own, raised in one of its files."""
     trace = error.__traceback__

@@ -5,21 +5,28 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Generator, Mapping, Sequence
+import warnings
+from collections.abc import Generator, Sequence
+from importlib import import_module
 
-import torch
-
-from metagrad import __version__, studies
-from metagrad.commands import run_compare, run_evaluate, run_list, run_train
-from metagrad.experiments.options import CommandError, Parser, normal
+from metagrad import __version__, front, studies
+from metagrad.experiments.options import CommandError, normal, unknown
 from metagrad.foreign import plain, printable
-from metagrad.reporting_command import run_report
-from metagrad.reproducing import run_reproduce
 from metagrad.spelling import spell_out
 from metagrad.terminal import INTERRUPTED
 from metagrad.training.interrupt import terminated_as_interrupted
 
 USER_ERROR = 2
+
+COMMANDS = {
+    "train": "metagrad.commands:run_train",
+    "evaluate": "metagrad.commands:run_evaluate",
+    "compare": "metagrad.commands:run_compare",
+    "reproduce": "metagrad.reproducing:run_reproduce",
+    "report": "metagrad.reporting_command:run_report",
+    "list": "metagrad.listing:run_list",
+}
+"""What carries out each command; imported once it is clear that it will be."""
 
 _LONGEST = 4000  # characters of an error
 
@@ -40,12 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `metagrad list | head`: whoever read has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError) as error:  # torch's OutOfMemoryError is one; torch may not be imported yet
         # The CPU allocator has no error class of its own.
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+        known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        if not known and "DefaultCPUAllocator" not in str(error):
             raise
         return _complain(
-            _name(given), "the device ran out of memory; lower --machine.task_chunk, --meta_batch or the model's size"
+            _name(given), "the device ran out of memory; lower --machine.task-chunk, --meta-batch or the model's size"
         )
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
@@ -60,28 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
-    commands: Mapping[str, Callable[[list[str]], int]] = {
-        "train": run_train,
-        "evaluate": run_evaluate,
-        "compare": run_compare,
-        "reproduce": run_reproduce,
-        "report": run_report,
-        "list": run_list,
-    }
-    if given and given[0] in commands:
-        return commands[given[0]](normal(given[1:]))
-    parser = Parser("metagrad", "Meta-learning with any meta-gradient estimator between first-order and exact.")
-    parser.add_argument("--version", action="version", version=f"metagrad {__version__}")
-    parser.add_argument(
-        "command",
-        choices=list(commands),
-        help="train: meta-train a model and test it; evaluate: test a run again; compare: measure all estimators; "
-        "reproduce: a figure or table of a paper, measured; report: all results of a directory on one page; "
-        "list: presets, estimators, rules, studies; "
-        "`metagrad COMMAND --help` tells more (try `metagrad train sinusoid`)",
-    )
-    parser.parse(given)
-    raise AssertionError("a command that parses is dispatched above")
+    if given and given[0] in COMMANDS:
+        arguments = normal(given[1:])
+        front.check(given[0], arguments)
+        module, _, function = COMMANDS[given[0]].partition(":")
+        return getattr(import_module(module), function)(arguments)
+    options = front.program(list(COMMANDS), __version__).parse(given)
+    raise unknown("command", options.command, COMMANDS)
 
 
 class _Printed(logging.Handler):
@@ -107,11 +100,17 @@ def _notes_printed() -> Generator[None]:
         log.addHandler(printed)
         log.setLevel(logging.INFO)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            yield
     finally:
         for log, level in zip(logs, before, strict=True):
             log.removeHandler(printed)
             log.setLevel(level)
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"metagrad: warning: {printable(str(message), _LONGEST)}", file=sys.stderr)
 
 
 def _name(given: list[str]) -> str:

@@ -1,29 +1,31 @@
-"""What each command does: `metagrad train`, `evaluate`, `compare` and `list`; errors are for `cli` to print."""
+"""What each command does: `metagrad train`, `evaluate` and `compare`; errors are for `cli` to print."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from metagrad import studies, terminal
+from metagrad import parsers, terminal
 from metagrad.experiments import comparison_figure, figures, session, tables, training_figure
 from metagrad.experiments.compare import Effort, compare, record
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.downloading import download
-from metagrad.experiments.expression import KINDS, parse, short
-from metagrad.experiments.options import CommandError, Parser, add_fields, pairs, with_components, with_fields
+from metagrad.experiments.options import pairs
 from metagrad.experiments.own import import_typed
 from metagrad.experiments.presets import PRESETS, chosen
+from metagrad.experiments.settings import lines, with_components, with_fields
 from metagrad.experiments.typed import as_typed
+from metagrad.opening import is_regular
 from metagrad.training.evaluation import paired
 from metagrad.training.files import require_writable
 from metagrad.training.json_files import write_json
-from metagrad.training.progress import Reporter
+from metagrad.training.progress import Bar, Lines, Reporter
 from metagrad.training.run import Run
 
-_ACCEPT = "take the run as it is, although config.json or a major version is another than it was made with"
+_MOST = 10
+"""Runs that a sentence lists."""
 
 
 def run_train(arguments: list[str]) -> int:
@@ -33,12 +35,8 @@ def run_train(arguments: list[str]) -> int:
     if "resume" in values:
         return _resume(arguments)
     preset = positional[0] if positional else None
-    parser, config = _configured("metagrad train", preset, values, "Train a model and test it.")
-    parser.add_argument("--out", metavar="DIR", help="run directory to make [runs/PRESET-N]")
-    parser.add_argument("--resume", metavar="RUN", help="continue this run, with the configuration it has")
-    parser.add_argument("--data", metavar="DIR", help="data directory, short for --problem.data")
-    parser.add_argument("--download", action="store_true", help="fetch files that the data directory lacks")
-    options = parser.parse(arguments)
+    config = with_components(chosen(preset, values.get("problem")), values)
+    options = parsers.train(PRESETS, lines(config)).parse(arguments)
     config = with_fields(config, options)
     if options.data is not None:
         config = session.with_data(config, options.data)
@@ -51,19 +49,8 @@ def run_train(arguments: list[str]) -> int:
 
 
 def _resume(arguments: list[str]) -> int:
-    parser = Parser("metagrad train --resume", "Continue a run to the bit as if it had never stopped.")
-    parser.add_argument("--resume", metavar="RUN", required=True, help="run directory")
-    parser.add_argument("--data", metavar="DIR", help="where the data are now, if they have moved")
-    parser.add_argument("--meta_steps", metavar="N", type=int, help="train to this many meta-steps instead")
-    _add_import(parser)
-    parser.add_argument("--accept_changes", action="store_true", help=_ACCEPT)
-    try:
-        options = parser.parse(arguments)
-    except CommandError as error:
-        raise CommandError(
-            error.command, f"{error}; a resumed run keeps its configuration, but for --data and --meta_steps"
-        ) from error
-    path = Path(options.resume)
+    options = parsers.resume().parse(arguments)
+    path = _run(options.resume).path
     return _in_run(
         path,
         lambda reporter: session.resume(path, reporter, options.data, options.meta_steps, options.accept_changes),
@@ -76,7 +63,7 @@ def _in_run(path: Path, train: Callable[[Reporter], object], data: str | None = 
     console = terminal.console()
     terminal.say(console, f"training in {path}")
     try:
-        with terminal.reporter(console) as reporter:
+        with _reporter(console) as reporter:
             train(reporter)
         run = Run(path)
         config = session.opened(run, data)
@@ -104,19 +91,7 @@ def _test(console: Console, config: Experiment, run: Run) -> None:
 
 def run_evaluate(arguments: list[str]) -> int:
     """`metagrad evaluate`: a run tested again, alone or against another."""
-    parser = Parser("metagrad evaluate", "Measure a run's weights on held-out test tasks.")
-    parser.add_argument("run", metavar="RUN", help="run directory")
-    parser.add_argument("--against", metavar="RUN", help="another run, compared on the same tasks, pair by pair")
-    parser.add_argument("--tasks", metavar="N", type=int, help="test tasks [as configured]")
-    parser.add_argument("--steps", metavar="S", type=int, help="inner steps: measured after 0..S [as configured]")
-    parser.add_argument("--seed", metavar="SEED", type=int, help="seed of the test tasks [as configured]")
-    parser.add_argument("--weights", choices=["best", "last"], help="which weights [best]")
-    parser.add_argument("--data", metavar="DIR", help="where the data are now, if they have moved")
-    parser.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda or mps [as configured]")
-    parser.add_argument("--out", metavar="FILE", help="also write the values of every task to this JSON file")
-    _add_import(parser)
-    parser.add_argument("--accept_changes", action="store_true", help=_ACCEPT)
-    options = parser.parse(arguments)
+    options = parsers.evaluate().parse(arguments)
     import_typed({"import": options.imported or ""})
     out = terminal.given_path(options.out)
     if out is not None and out.exists():
@@ -126,7 +101,7 @@ def run_evaluate(arguments: list[str]) -> int:
     if out is not None:
         require_writable(out)
     console = terminal.console()
-    run = Run(Path(options.run))
+    run = _run(options.run)
     config = session.opened(run, options.data, options.accept_changes)
     asked = {name: getattr(options, name) for name in ("tasks", "steps", "seed")}
     test = replace(config.test, **{name: value for name, value in asked.items() if value is not None})
@@ -140,7 +115,7 @@ def run_evaluate(arguments: list[str]) -> int:
         session.write_test(out, config, which, result)
         terminal.wrote(console, out)
     if options.against:
-        other = Run(Path(options.against))
+        other = _run(options.against)
         theirs = session.opened(other, options.data, options.accept_changes)
         theirs = replace(theirs, test=test, machine=machine)
         if not session.same_test_tasks(config, theirs):
@@ -162,17 +137,8 @@ def run_compare(arguments: list[str]) -> int:
     positional, values = pairs(arguments)
     import_typed(values)
     preset = positional[0] if positional else None
-    parser, config = _configured(
-        "metagrad compare", preset, values, "Measure every estimator on one model: error, cost, time and memory.", 0
-    )
-    parser.add_argument("--out", metavar="DIR", help="directory to make for the results [runs/compare-PRESET-N]")
-    parser.add_argument("--data", metavar="DIR", help="data directory, short for --problem.data")
-    parser.add_argument("--tasks", metavar="N", type=int, default=20, help="tasks for the error [20]")
-    parser.add_argument("--repeats", metavar="N", type=int, default=5, help="timed repetitions [5]")
-    parser.add_argument(
-        "--anchor", metavar="STRENGTH", type=float, default=2.0, help="proximal term of those that need one [2.0]"
-    )
-    options = parser.parse(arguments)
+    config = with_components(replace(chosen(preset, values.get("problem")), meta_steps=0), values)
+    options = parsers.compare(PRESETS, lines(config)).parse(arguments)
     config = with_fields(config, options)
     if options.data is not None:
         config = session.with_data(config, options.data)
@@ -183,7 +149,7 @@ def run_compare(arguments: list[str]) -> int:
         raise ValueError(f"{path} exists already; choose another --out")
     require_writable(path)
     console = terminal.console()
-    with terminal.reporter(console) as reporter:
+    with _reporter(console) as reporter:
         rows = compare(config, effort, reporter, lambda text: terminal.say(console, text))
     console.print(tables.comparison(rows, config))
     for note in tables.comparison_notes(rows, config):
@@ -198,63 +164,25 @@ def run_compare(arguments: list[str]) -> int:
     return 0
 
 
-def run_list(arguments: list[str]) -> int:
-    """`metagrad list`: what there is to choose from."""
-    Parser("metagrad list", "List presets, estimators, rules, solvers and studies.").parse(arguments)
-    console = terminal.console()
-    presets = Table("preset", "what it is", "estimator", title="Presets: metagrad train PRESET", title_justify="left")
-    for name, preset in PRESETS.items():
-        presets.add_row(name, _first_line(preset), short(preset().estimator))
-    console.print(presets)
-    titles = (
-        "Estimators: --estimator",
-        "Update rules: --rule",
-        "In place of a number of a rule: --rule.lr",
-        "Solvers of Implicit: --estimator.solver",
-    )
-    for title, kind in zip(titles, KINDS, strict=True):
-        table = Table("as typed without arguments", "what it is", title=title, title_justify="left")
-        for cls in kind.classes():
-            table.add_row(short(parse(cls.__name__, kind)), _first_line(cls))
-        console.print(table)
-    table = Table(
-        "study", "what it measures", "source", title="Studies: metagrad reproduce STUDY", title_justify="left"
-    )
-    for name, catalogue in studies.catalogues().items():
-        table.add_row(name, catalogue[name].title, catalogue[name].source)
-    console.print(table)
-    return 0
+def _run(given: str) -> Run:
+    """The run in a directory that was typed.
+
+    Raises:
+        ValueError: there is none; the sentence has the runs inside, if there are some.
+    """
+    path = Path(given)
+    if not path.exists():
+        raise ValueError(f"{path} does not exist; `metagrad train` makes runs, and says where")
+    runs = [child for child in sorted(path.iterdir()) if is_regular(child / "config.json")] if path.is_dir() else []
+    if runs and not (path / "config.json").exists():
+        more = f" and {len(runs) - _MOST} more" if len(runs) > _MOST else ""
+        raise ValueError(f"{path} is not a run directory; the runs in it are {', '.join(map(str, runs[:_MOST]))}{more}")
+    return Run(path)
 
 
-def _configured(
-    prog: str, preset: str | None, values: dict[str, str], description: str, meta_steps: int | None = None
-) -> tuple[Parser, Experiment]:
-    """A parser with an option for every field of the preset, its parts and problem already those asked for."""
-    usage = f"{prog} [PRESET] [--problem MODULE:THING] [--out DIR] [--data DIR] [--FIELD VALUE ...]"
-    parser = Parser(prog, f"{description} Every field of the preset is an option; its value is in brackets.", usage)
-    known = f"{', '.join(PRESETS)}; or a config.json, or a preset of your own, my_module:preset [sinusoid]"
-    parser.add_argument("preset", nargs="?", metavar="PRESET", help=known)
-    parser.add_argument(
-        "--problem",
-        metavar="MODULE:THING",
-        help="a problem of your own, with the methods of metagrad.experiments.problem.Problem",
-    )
-    _add_import(parser)
-    config = chosen(preset, values.get("problem"))
-    if meta_steps is not None:
-        config = replace(config, meta_steps=meta_steps)
-    config = with_components(config, values)
-    add_fields(parser, config)
-    return parser, config
-
-
-def _add_import(parser: Parser) -> None:
-    parser.add_argument(
-        "--import",
-        dest="imported",
-        metavar="MODULE,…",
-        help="modules of your own to import first, for parts that a run names or that register themselves",
-    )
+def _reporter(console: Console) -> Bar | nullcontext[Lines]:
+    """A bar in a terminal, lines elsewhere."""
+    return Bar(console) if console.is_terminal else nullcontext(Lines(console, terminal.SECONDS_BETWEEN_LINES))
 
 
 def _typed(command: str, preset: str | None, values: dict[str, str]) -> str:
@@ -265,7 +193,3 @@ def _title(preset: str | None, values: dict[str, str]) -> str:
     """For the name of a directory: the preset, or the module of a problem of the user's own."""
     chosen = preset or values.get("problem") or "sinusoid"
     return Path(chosen.partition(":")[0]).stem if ":" in chosen or chosen.endswith(".json") else chosen
-
-
-def _first_line(thing: object) -> str:
-    return (thing.__doc__ or "").strip().splitlines()[0]

@@ -13,6 +13,7 @@ from metagrad.capture import Capture, Mode
 from metagrad.choosing import Auto, Chooser, Decision
 from metagrad.choosing.auto import wanted
 from metagrad.estimators.base import Estimator
+from metagrad.estimators.families import warn_if_exact
 from metagrad.first_look import FirstLook
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.learner import Learner, Loss, Metrics
@@ -97,6 +98,11 @@ class MetaLearner(nn.Module):
     ) -> None:
         super().__init__()
         policy = wanted(estimator)
+        if isinstance(policy, Estimator):
+            warn_if_exact(policy, num_steps)
+        checks.function("loss", loss)
+        for name, metric in (metrics or {}).items():
+            checks.function(f"the metric {name!r}", metric)
         if proximal is not None:
             checks.number("proximal (None for no anchor)", proximal, above=0)
         learner: Learner

@@ -4,8 +4,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from metagrad import terminal
-from metagrad.experiments.options import Parser
+from metagrad import parsers, terminal
 from metagrad.experiments.own import import_typed
 from metagrad.foreign import plain
 from metagrad.opening import reading
@@ -19,15 +18,7 @@ _HEAD = 1024  # bytes; the page names its maker within them
 
 def run_report(arguments: list[str]) -> int:
     """`metagrad report`: one HTML page of all runs, comparisons and studies in a directory."""
-    parser = Parser(
-        "metagrad report",
-        "Gather all runs, comparisons and studies in a directory into one HTML page that works offline.",
-        "metagrad report DIR [--out FILE]",
-    )
-    parser.add_argument("directory", metavar="DIR", help="directory to look through, such as runs")
-    parser.add_argument("--out", metavar="FILE", help=f"the page to write; a report there is replaced [DIR/{REPORT}]")
-    parser.add_argument("--import", dest="imported", metavar="MODULE,…", help="modules of your own that runs name")
-    options = parser.parse(arguments)
+    options = parsers.report().parse(arguments)
     import_typed({"import": options.imported or ""})
     root = Path(options.directory)
     if not root.is_dir():

@@ -4,8 +4,8 @@ import os
 
 import torch
 
-from metagrad import checks, studies, terminal
-from metagrad.experiments.options import Parser
+from metagrad import checks, parsers, studies, terminal
+from metagrad.experiments.options import unknown
 from metagrad.experiments.problem import DATA_VARIABLE
 from metagrad.experiments.threads import one_unless_chosen
 
@@ -13,32 +13,9 @@ from metagrad.experiments.threads import one_unless_chosen
 def run_reproduce(arguments: list[str]) -> int:
     """`metagrad reproduce`: a study, measured or continued."""
     catalogues = studies.catalogues()
-    usage = "metagrad reproduce NAME [--scale SIZE] [--data DIR] [--out DIR] [--jobs N] [--as-published]"
-    parser = Parser("metagrad reproduce", "Measure a figure or table of a paper, or go on where that stopped.", usage)
-    parser.add_argument("name", metavar="NAME", choices=list(catalogues), help=", ".join(catalogues))
-    parser.add_argument(
-        "--scale",
-        metavar="SIZE",
-        default="small",
-        help="small (10 minutes of 2 CPU cores), full (the paper's size), or another that the study has [small]",
-    )
-    parser.add_argument("--data", metavar="DIR", help=f"directory of data sets [${DATA_VARIABLE}]")
-    parser.add_argument(
-        "--out", metavar="DIR", help="directory of the study, continued if it is there [runs/NAME-SIZE]"
-    )
-    parser.add_argument(
-        "--threads", metavar="N", type=int, help="CPU threads in all [torch's choice, 1 for tiny tensors]"
-    )
-    parser.add_argument(
-        "--jobs",
-        metavar="N",
-        type=int,
-        help="processes that measure at the same time [as many as threads where a study gains by it, 1 at full size]",
-    )
-    parser.add_argument(
-        "--as_published", action="store_true", help="keep the published protocol, with the faults that ours corrects"
-    )
-    options = parser.parse(arguments)
+    options = parsers.reproduce(catalogues, DATA_VARIABLE).parse(arguments)
+    if options.name not in catalogues:
+        raise unknown("study", options.name, catalogues)
     name, scale = options.name, options.scale
     catalogue = catalogues[name]
     study = catalogue[name]

@@ -1,13 +1,11 @@
-"""What every command shares: the console, progress, paths of results, and the exit status of an interruption."""
+"""What every command shares: the console, paths of results, and the exit status of an interruption."""
 
-from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 
 from rich.console import Console
 
 from metagrad.foreign import plain
-from metagrad.training.progress import Bar, Lines
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
@@ -30,11 +28,6 @@ def given_path(given: str | None) -> Path | None:
     if given is not None and not given.strip():
         raise ValueError("--out is empty; name a path, or leave it out")
     return None if given is None else Path(given)
-
-
-def reporter(console: Console) -> Bar | nullcontext[Lines]:
-    """A bar in a terminal, lines elsewhere."""
-    return Bar(console) if console.is_terminal else nullcontext(Lines(console, SECONDS_BETWEEN_LINES))
 
 
 def free_path(name: str) -> Path:

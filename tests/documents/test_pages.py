@@ -34,7 +34,7 @@ def test_every_command_is_understood(line, capsys, monkeypatch, tmp_path):
     status = cli.main(words)
     if words[0] == "evaluate" or "--resume" in words:
         assert status == 2
-        assert "is not a run directory" in capsys.readouterr().err
+        assert "does not exist" in capsys.readouterr().err
     elif words[0] == "report":
         assert status == 2
         assert "is not a directory; name one that holds runs" in capsys.readouterr().err

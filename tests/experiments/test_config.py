@@ -82,8 +82,8 @@ def test_a_field_is_set_from_text(path, text, value):
 @pytest.mark.parametrize(
     ("path", "text", "sentence"),
     [
-        ("num_steps", "0", "--num_steps: num_steps must be at least 1, got 0"),
-        ("num_steps", "2.5", "--num_steps: expected an integer, got '2.5'"),
+        ("num_steps", "0", "--num-steps: num_steps must be at least 1, got 0"),
+        ("num_steps", "2.5", "--num-steps: expected an integer, got '2.5'"),
         ("estimator.order", "-1", "order must be at least 0"),
         ("rule.lr", "0", "lr must be greater than 0"),
         ("rule.lr", "nan", "lr must be finite"),
@@ -100,7 +100,7 @@ def test_a_field_is_set_from_text(path, text, value):
 def test_an_impossible_value_is_refused_with_the_name_of_its_field(path, text, sentence):
     with pytest.raises(ValueError, match=sentence) as caught:
         replaced(sinusoid(), path, text)
-    assert str(caught.value).startswith(f"--{path}: ")
+    assert str(caught.value).startswith(f"--{path.replace('_', '-')}: ")
 
 
 def test_parts_of_parts_have_names():

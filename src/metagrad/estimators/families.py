@@ -1,6 +1,7 @@
 """Every family of estimators: those that come with the package, those that users registered, and that of any other."""
 
 import difflib
+import warnings
 from collections.abc import Iterable
 from dataclasses import is_dataclass
 from typing import TypeVar
@@ -65,6 +66,11 @@ def shipped() -> tuple[type[Estimator], ...]:
     return tuple(sorted((cls for cls in classes if is_dataclass(cls)), key=lambda cls: cls.__name__))
 
 
+def registered() -> tuple[type[Estimator], ...]:
+    """Those of users, in the order of their registration."""
+    return tuple(_registered)
+
+
 def classes() -> tuple[type[Estimator], ...]:
     """All that have a name: those of this package, then those of users in the order of their registration."""
     return (*shipped(), *_registered)
@@ -123,6 +129,18 @@ def family(estimator: Estimator) -> Family:
 def names() -> dict[str, Estimator]:
     """What each name and alias alone stands for, the names in lower case without hyphens."""
     return _names(classes())
+
+
+def warn_if_exact(estimator: Estimator, num_steps: int) -> None:
+    """Warn where an estimator asks for more than a loop of `num_steps` steps has, and so is `Exact` by another name."""
+    its = family(estimator)
+    size = its.size_of(estimator)
+    if its.whole and size is not None and size > num_steps:
+        warnings.warn(
+            f"{estimator!r} leaves nothing out of {num_steps} inner steps: it is Exact(), which says so; take that, or "
+            f"a smaller {its.size}",
+            stacklevel=3,  # whoever made the learner
+        )
 
 
 def named(name: str) -> Estimator:

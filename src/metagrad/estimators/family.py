@@ -37,6 +37,7 @@ class Family:
             no gradient.
         needs: arguments of `MetaLearner` that it cannot do without.
         auto: whether `Auto` considers its members; only ever those that estimate the meta-gradient.
+        whole: whether a member of a size above K leaves nothing out, and so is exact.
         remedy: what helps where its error is large.
     """
 
@@ -58,6 +59,7 @@ class Family:
     estimates: Literal["meta-gradient", "solution", "direction"] = "meta-gradient"
     needs: tuple[str, ...] = ()
     auto: bool = True
+    whole: bool = False
     remedy: str = "a larger window, Binomial(order=2, center='auto')"
 
     @property

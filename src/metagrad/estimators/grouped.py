@@ -86,6 +86,7 @@ Grouped.families = (
         color="#999933",
         marker="h",
         size="groups",
+        whole=True,
         # One group is Binomial(1, center="auto").
         members=lambda num_steps: [Grouped(groups) for groups in range(2, num_steps)],
         remedy="more groups, Parallel(rounds=3)",

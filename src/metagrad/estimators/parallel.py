@@ -74,6 +74,7 @@ Parallel.families = (
         color="#AA4499",
         marker="p",
         size="rounds",
+        whole=True,
         # One round is Binomial(1, center="auto").
         members=lambda num_steps: [Parallel(rounds) for rounds in range(2, num_steps)],
         remedy="more rounds",

@@ -191,6 +191,7 @@ Truncated.families = (
         color="#D55E00",
         marker="v",
         size="window",
+        whole=True,
         members=lambda num_steps: [Truncated(window) for window in range(1, num_steps)],
     ),
 )

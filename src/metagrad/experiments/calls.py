@@ -1,7 +1,9 @@
 """The grammar of constructor expressions such as `Binomial(order=3)`: read into plain values, and never evaluated."""
 
 import ast
+import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -35,6 +37,23 @@ class Call:
 def modules_in(text: str) -> list[str]:
     """The modules that a text names, as in `my_module:thing`."""
     return [match[2] for match in _TEXT_OR_OWN.finditer(text) if match[2]]
+
+
+def plain(name: str) -> str:
+    """A name as it is compared: in lower case, without hyphens and underscores."""
+    return name.replace("-", "").replace("_", "").lower()
+
+
+def unknown_field(name: str, field: str, known: Sequence[str]) -> ValueError:
+    """The error for a field that a class does not have."""
+    close = difflib.get_close_matches(field, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it takes {listing(known)}"
+    return ValueError(f"{name} has no field {field!r}; {hint}")
+
+
+def listing(names: Sequence[str]) -> str:
+    """Names for a sentence."""
+    return ", ".join(names) if names else "no arguments"
 
 
 def read(text: str, example: str) -> Call:

@@ -5,7 +5,6 @@ up among the parts of this package and those that were registered; `my_module:My
 own, found in a module that is imported already. Reading an expression executes nothing but those constructors.
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
@@ -14,7 +13,8 @@ from metagrad.choosing import Auto
 from metagrad.choosing.auto import DEFAULT_TOLERANCE
 from metagrad.estimators import ConjugateGradient, Estimator, Neumann, families
 from metagrad.experiments import own
-from metagrad.experiments.calls import Call, read
+from metagrad.experiments.calls import Call, listing, plain, read, unknown_field
+from metagrad.experiments.options import unknown
 from metagrad.rules import SGD, Adam, AdamW, Clipped, Learned, RMSprop, UpdateRule
 
 _LITERALS = (bool, int, float, str, type(None))
@@ -135,13 +135,11 @@ def _built(call: Call, kinds: tuple[Kind, ...]) -> Any:
     kind, cls = _find(call, kinds)
     names = [field.name for field in fields(cls) if field.init]
     if len(call.positional) > len(names):
-        raise ValueError(f"{cls.__name__} takes {_listing(names)}, got {len(call.positional)} arguments")
+        raise ValueError(f"{cls.__name__} takes {listing(names)}, got {len(call.positional)} arguments")
     given: dict[str, Any] = {}
     for name, value in [*zip(names, call.positional, strict=False), *call.keywords]:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it takes {_listing(names)}"
-            raise ValueError(f"{cls.__name__} has no field {name!r}; {hint}")
+            raise unknown_field(cls.__name__, name, names)
         if name in given:
             raise ValueError(f"{cls.__name__} got {name!r} twice")
         given[name] = _value(value)
@@ -154,7 +152,7 @@ def _built(call: Call, kinds: tuple[Kind, ...]) -> Any:
     ]
     if missing:
         arguments = ", ".join(f"{name}=..." for name in missing)
-        raise ValueError(f"{cls.__name__} needs {_listing(missing)}: write {call.name}({arguments})")
+        raise ValueError(f"{cls.__name__} needs {listing(missing)}: write {call.name}({arguments})")
     try:
         return cls(**given)
     except (TypeError, ValueError) as error:
@@ -178,12 +176,7 @@ def _find(call: Call, kinds: tuple[Kind, ...]) -> tuple[Kind, type]:
         return kind, cls
     known = {plain(name): (kind, cls) for kind in kinds for name, cls in _names(kind, call.bare).items()}
     if plain(call.name) not in known:
-        classes = {plain(cls.__name__): cls for kind in kinds for cls in kind.classes()}
-        close = difflib.get_close_matches(plain(call.name), classes, n=1)
-        hint = f"did you mean {classes[close[0]].__name__}? " if close else ""
-        raise ValueError(
-            f"unknown name {call.name!r}; {hint}known are {_listing([cls.__name__ for cls in classes.values()])}"
-        )
+        raise unknown("name", call.name, [cls.__name__ for kind in kinds for cls in kind.classes()])
     return known[plain(call.name)]
 
 
@@ -191,12 +184,3 @@ def _names(kind: Kind, bare: bool) -> dict[str, type]:
     """Classes by name, and, where there is nothing but a name, by alias."""
     aliases = families.names() if bare and kind is ESTIMATORS else {}
     return {name: type(member) for name, member in aliases.items()} | {cls.__name__: cls for cls in kind.classes()}
-
-
-def plain(name: str) -> str:
-    """A name as it is compared: in lower case, without hyphens and underscores."""
-    return name.replace("-", "").replace("_", "").lower()
-
-
-def _listing(names: list[str]) -> str:
-    return ", ".join(names) if names else "no arguments"

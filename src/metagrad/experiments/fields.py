@@ -76,7 +76,7 @@ def replaced(config: Config, path: str, text: str) -> Config:
         value = parse(text, part) if part and found.is_component else read(text, found.kind)
         return _with(config, path.split("."), value)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"--{path}: {error}") from error
+        raise ValueError(f"--{path.replace('_', '-')}: {error}") from error
 
 
 def read(text: str, kind: Any) -> Any:

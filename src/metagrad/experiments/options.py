@@ -1,16 +1,29 @@
-"""The command line's parser: options made from a configuration's fields, errors as one sentence."""
+"""The command line's parser: close names for mistyped ones, errors as one sentence; needs no torch."""
 
 import argparse
 import difflib
-from collections.abc import Sequence
-from typing import NoReturn, TypeVar
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
 
-from metagrad.experiments.fields import describe, replaced, walk
-
-Config = TypeVar("Config")
-
-FLAGS = ("--help", "--download", "--as_published", "--accept_changes")
+FLAGS = ("--help", "--download", "--as-published", "--accept-changes")
 """Options that take no value."""
+
+MEANT = {
+    "--epochs": ("--meta-steps",),
+    "--iterations": ("--meta-steps",),
+    "--batch-size": ("--meta-batch",),
+    "--inner-lr": ("--rule.lr",),
+    "--inner-steps": ("--num-steps",),
+    "--outer-lr": ("--optimizer.lr",),
+    "--meta-lr": ("--optimizer.lr",),
+    "--learning-rate": ("--rule.lr", "--optimizer.lr"),
+    "--gpu": ("--machine.device",),
+    "--output": ("--out",),
+    "--root": ("--data",),
+    "--lambda": ("--proximal",),
+}
+"""What people call options of theirs elsewhere."""
 
 
 class CommandError(ValueError):
@@ -21,8 +34,30 @@ class CommandError(ValueError):
         self.command = command
 
 
+@dataclass(frozen=True)
+class Line:
+    """One option of an experiment.
+
+    Args:
+        path: dotted name of the field that it sets.
+        takes: what it takes, in words.
+        description: what it is.
+        text: its value now, as one would type it.
+        part: whether it is an estimator, a rule or a solver, which brings options of its own.
+    """
+
+    path: str
+    takes: str
+    description: str
+    text: str
+    part: bool
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises its errors, never guesses abbreviations, and names close options."""
+    """An argument parser that raises its errors, never guesses abbreviations, and names close options.
+
+    Its options have hyphens; underscores are understood too.
+    """
 
     def __init__(self, prog: str, description: str, usage: str | None = None) -> None:
         super().__init__(prog=prog, description=description, usage=usage, allow_abbrev=False)
@@ -33,102 +68,73 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse, or raise CommandError with the closest known option."""
-        known, unknown = self.parse_known_args(arguments)
+        typed = {hyphened(argument): argument for argument in arguments}
+        known, unknown = self.parse_known_args(list(typed))
         if not unknown:
             return known
-        first = unknown[0].partition("=")[0]
+        first = unknown[0]
         if not first.startswith("-"):
             self.error(f"unexpected argument {first!r}")
-        options = [option for option in self._option_string_actions if option.startswith("--")]
-        close = _closest(first, options)
+        option = first.partition("=")[0]
+        close = _closest(option, [option for option in self._option_string_actions if option.startswith("--")])
         hint = f"did you mean {close}?" if close else f"`{self.prog} --help` lists all"
-        self.error(f"unknown option {first}; {hint}")
+        self.error(f"unknown option {typed[first].partition('=')[0]}; {hint}")
+
+    def add_lines(self, lines: Iterable[Line]) -> None:
+        """One option for each, grouped by the first part of its name."""
+        groups: dict[str, argparse._ArgumentGroup] = {}  # pyright: ignore[reportPrivateUsage]
+        for line in lines:
+            head = line.path.partition(".")[0]
+            title = head if "." in line.path or line.part else "experiment"
+            group = groups.setdefault(title, self.add_argument_group(title))
+            description = f"{line.description}: " if line.description else ""
+            group.add_argument(
+                hyphened(f"--{line.path}"),
+                dest=line.path,
+                metavar="EXPR" if line.part else "VALUE",
+                help=f"{description}{line.takes} [{line.text}]".replace("%", "%%"),
+            )
 
 
 def normal(arguments: Sequence[str]) -> list[str]:
-    """The same arguments, each option as `--name=value` with underscores in its name; all but `FLAGS` take one value.
+    """The same arguments, each option with its value as `--name=value`; all but `FLAGS` take one.
 
-    So `--meta-steps 5` is `--meta_steps=5`, and a value may begin with a minus sign: `--problem.inputs -5,5`.
+    So `--meta-steps 5` is `--meta-steps=5`, and a value may begin with a minus sign: `--problem.inputs -5,5`.
     """
     waiting = list(reversed(arguments))
     changed: list[str] = []
     while waiting:
         argument = waiting.pop()
-        name, equals, value = argument.partition("=")
-        if name.startswith("--"):
-            name = "--" + name[2:].replace("-", "_")
-            if not equals and name not in FLAGS and waiting and not waiting[-1].startswith("--"):
-                equals, value = "=", waiting.pop()
-            argument = name + equals + value
+        takes = argument.startswith("--") and "=" not in argument and hyphened(argument) not in FLAGS
+        if takes and waiting and not waiting[-1].startswith("--"):
+            argument = f"{argument}={waiting.pop()}"
         changed.append(argument)
     return changed
 
 
 def pairs(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Positional arguments, and the last value of each option, of arguments that are `normal`."""
+    """Positional arguments, and the last value of each option by its field's name, of arguments that are `normal`."""
     positional = [argument for argument in arguments if not argument.startswith("-")]
     options = [argument[2:].partition("=") for argument in arguments if argument.startswith("--")]
-    return positional, {name: value for name, equals, value in options if equals}
+    return positional, {name.replace("-", "_"): value for name, equals, value in options if equals}
 
 
-def with_components(config: Config, values: dict[str, str]) -> Config:
-    """The configuration with its estimator, rule and solvers replaced as asked, parents first.
-
-    A replaced component brings other fields, so this comes before there can be a parser for them.
-
-    Raises:
-        ValueError: an expression that is none.
-    """
-    done: set[str] = set()
-    while True:
-        waiting = [f.path for f in walk(config) if f.is_component and f.path in values and f.path not in done]
-        if not waiting:
-            return config
-        config = replaced(config, waiting[0], values[waiting[0]])
-        done.add(waiting[0])
+def hyphened(argument: str) -> str:
+    """An argument with hyphens in its option's name, as parsers know it."""
+    name, equals, value = argument.partition("=")
+    return f"{name.replace('_', '-')}{equals}{value}" if name.startswith("--") else argument
 
 
-def add_fields(parser: Parser, config: object) -> None:
-    """One option for every field of the configuration, grouped by the first part of its name."""
-    groups: dict[str, argparse._ArgumentGroup] = {}  # pyright: ignore[reportPrivateUsage]
-    for field in walk(config):
-        head = field.path.partition(".")[0]
-        title = head if "." in field.path or field.is_component else "experiment"
-        group = groups.setdefault(title, parser.add_argument_group(title))
-        takes = "a constructor expression" if field.is_component else describe(field.kind)
-        description = f"{field.description}: " if field.description else ""
-        group.add_argument(
-            f"--{field.path}",
-            dest=field.path,
-            metavar="EXPR" if field.is_component else "VALUE",
-            help=f"{description}{takes} [{field.text}]".replace("%", "%%"),
-        )
-
-
-def with_fields(config: Config, given: argparse.Namespace) -> Config:
-    """The configuration with every plain field that was given on the command line, whatever their order.
-
-    A value that is refused is tried again after the others, which it may only go together with.
-
-    Raises:
-        ValueError: a value of the wrong type, or one that the configuration refuses.
-    """
-    texts = {field.path: getattr(given, field.path) for field in walk(config) if not field.is_component}
-    waiting = {path: text for path, text in texts.items() if text is not None}
-    while waiting:
-        refused: dict[str, ValueError] = {}
-        for path, text in waiting.items():
-            try:
-                config = replaced(config, path, text)
-            except ValueError as error:
-                refused[path] = error
-        if len(refused) == len(waiting):
-            raise next(iter(refused.values()))
-        waiting = {path: waiting[path] for path in refused}
-    return config
+def unknown(noun: str, name: str, known: Iterable[str]) -> ValueError:
+    """The error for a name that is none of the known, with those that are near it."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=3)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return ValueError(f"unknown {noun} {name!r}; {hint}known are {', '.join(names)}")
 
 
 def _closest(option: str, options: list[str]) -> str | None:
+    meant = [known for known in MEANT.get(option, ()) if known in options]
     # `--lr` is no near spelling of `--optimizer.lr`, yet it is what people mean.
     ends = [known for known in options if known.rpartition(".")[2] == option.lstrip("-")]
-    return " or ".join(ends or difflib.get_close_matches(option, options, n=1)) or None
+    return " or ".join(meant or ends or difflib.get_close_matches(option, options, n=1)) or None

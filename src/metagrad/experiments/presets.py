@@ -9,6 +9,7 @@ from metagrad.estimators import Binomial, Exact
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.groups import Machine, Optimizer, Testing, Validation
 from metagrad.experiments.image_presets import IMAGE_PRESETS
+from metagrad.experiments.options import unknown
 from metagrad.experiments.own import find, import_module
 from metagrad.experiments.own_problem import OwnProblem
 from metagrad.experiments.problem import Problem
@@ -151,7 +152,7 @@ def _preset(preset: str) -> Experiment:
         return config
     known = named(preset)
     if known is None:
-        raise ValueError(f"unknown preset {preset!r}; known are {', '.join(PRESETS)}")
+        raise unknown("preset", preset, PRESETS)
     return PRESETS[known]()
 
 
