@@ -72,6 +72,8 @@ def _in_run(path: Path, train: Callable[[Reporter], object], data: str | None = 
     except KeyboardInterrupt:
         if path.is_dir():
             terminal.say(console, f"interrupted; continue with: metagrad train --resume {path}")
+        else:
+            terminal.say(console, "interrupted before training began; nothing is left of it, start it again")
         return terminal.INTERRUPTED
     return 0
 
