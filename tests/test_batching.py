@@ -30,11 +30,12 @@ from metagrad import (
 )
 from metagrad.estimators import ConjugateGradient, Neumann, UnanchoredImplicit
 from metagrad.estimators.base import Pullback
+from metagrad.estimators.families import families
 from metagrad.functional import trainable
 from metagrad.prepared import NonFiniteError
 
 STEPS = 4
-ESTIMATORS = [
+LISTED = [
     Exact(),
     FirstOrder(),
     Truncated(2),
@@ -51,6 +52,7 @@ ESTIMATORS = [
     Reptile(),
     UnanchoredImplicit(3, strength=2.0),
 ]
+ESTIMATORS = [*LISTED, *(one.usual for one in families() if type(one.usual) not in {type(each) for each in LISTED})]
 
 LEARNED = SGD(lr=Learned(0.1, "element"))
 

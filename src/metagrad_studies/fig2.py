@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from matplotlib.figure import Figure
 
-from metagrad.estimators import Binomial, FirstOrder, Truncated
+from metagrad.estimators import Binomial, FirstOrder, Truncated, families
 from metagrad.estimators.base import Pullback
 from metagrad.estimators.theorems import theorem_3_6, theorem_3_8, theorem_3_10
 from metagrad_studies.core.plots import COLORS
@@ -63,10 +63,9 @@ class Bounds(Study[BoundsSettings]):
         for order in range(steps + 1):
             estimators: list[Pullback] = [Truncated(order), Binomial(order)] if order else [FirstOrder()]
             for estimator in estimators:
-                bound, closed = _bound(name, estimator, settings), _closed(name, estimator, order, settings)
-                rows.append(
-                    {"estimator": type(estimator).__name__, "order": order, "bound": bound, "closed_form": closed}
-                )
+                family = families.family(estimator).name
+                bound, closed = _bound(name, estimator, settings), _closed(name, family, order, settings)
+                rows.append({"estimator": family, "order": order, "bound": bound, "closed_form": closed})
         return rows
 
     def figure(self, settings: BoundsSettings, records: Records) -> Figure:
@@ -132,11 +131,11 @@ def _bound(theorem: str, estimator: Pullback, settings: BoundsSettings) -> float
     return (theorem_3_6 if theorem == "3.6" else theorem_3_8)(estimator, steps, most)
 
 
-def _closed(theorem: str, estimator: Pullback, order: int, settings: BoundsSettings) -> float:
+def _closed(theorem: str, family: str, order: int, settings: BoundsSettings) -> float:
     """The formulas of the paper, written out once more: powers and binomial coefficients as they are printed."""
     k, c = settings.num_steps, settings.alpha * settings.largest
     h, m = settings.alpha * settings.smallest, settings.convex_steps
-    binomial, truncated = isinstance(estimator, Binomial), isinstance(estimator, Truncated)
+    binomial, truncated = family == "Binomial", family == "Truncated"
     if theorem == "3.6":
         return (
             sum(math.comb(k, j) * c**j for j in range(order + 1, k + 1))

@@ -1,8 +1,8 @@
 """What a family of estimators says of itself: everything that lists, draws or names estimators reads it here."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
     from metagrad.estimators.base import Estimator
@@ -71,6 +71,12 @@ class Family:
     def of_size(self, num_steps: int) -> list["Estimator"]:
         """The members worth a row for a loop of `num_steps` steps."""
         return [self.usual] if self.members is None else list(self.members(num_steps))
+
+    def member(self, size: int) -> "Estimator":
+        """The member of a size; ValueError in a family of one."""
+        if self.size is None:
+            raise ValueError(f"{self.name} has no size")
+        return replace(cast(Any, self.usual), **{self.size: size})
 
     def holds(self, estimator: "Estimator") -> bool:
         """Whether an estimator is a member."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from metagrad import tree
 from metagrad.estimators import CurvatureRange, Exact, FirstOrder, error_bound
 from metagrad.estimators.base import Estimator, Pullback
-from metagrad.estimators.binomial import Binomial
 from metagrad.experiments.config import Experiment, build_learner
 from metagrad.experiments.expression import ESTIMATORS, parse
 from metagrad.rules import SGD
@@ -88,10 +87,10 @@ def _curvature(config: Experiment, weights: Mapping[str, Tensor], task: Task) ->
 
 
 def _bound(estimator: Estimator, curvature: float, steps: int) -> float | None:
-    unknown = isinstance(estimator, Binomial) and estimator.center == "auto"
-    if unknown or not isinstance(estimator, Pullback):
+    try:
+        return error_bound(cast(Pullback, estimator), CurvatureRange.convex([curvature] * steps))
+    except TypeError:  # no bound is known of this estimator
         return None
-    return error_bound(estimator, CurvatureRange.convex([curvature] * steps))
 
 
 def _head(config: Experiment, gradient: Mapping[str, Tensor]) -> dict[str, Tensor]:

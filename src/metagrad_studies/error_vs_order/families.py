@@ -1,8 +1,9 @@
 """The estimators of error-vs-order and error-grid, by family and order."""
 
 from collections.abc import Mapping
+from typing import cast
 
-from metagrad.estimators import Binomial, FirstOrder, Grouped, Parallel, Truncated
+from metagrad.estimators import FirstOrder, families
 from metagrad.estimators.base import Pullback
 
 FAMILIES: Mapping[str, str] = {
@@ -17,15 +18,12 @@ LEARNED = ("Grouped", "Parallel")
 """Families that learn a center as well; their order is the number of groups and of rounds."""
 
 
-def by_order(num_steps: int, *families: str) -> dict[tuple[str, int], Pullback]:
+def by_order(num_steps: int, *of: str) -> dict[tuple[str, int], Pullback]:
     """FirstOrder as order 0, and orders 1 … K − 1 of each family, by (family, order)."""
-    make = {
-        "Truncated": Truncated,
-        "Binomial": Binomial,
-        "Binomial-paper": lambda order: Binomial(order, scale="paper"),
-        "Binomial-auto": lambda order: Binomial(order, center="auto"),
-        "Grouped": Grouped,
-        "Parallel": Parallel,
+    named = {family.name: family for family in families.families()}
+    ordered = {
+        (family, order): cast(Pullback, named[FAMILIES.get(family, family)].member(order))
+        for family in of
+        for order in range(1, num_steps)
     }
-    ordered = {(family, order): make[family](order) for family in families for order in range(1, num_steps)}
     return {("FirstOrder", 0): FirstOrder(), **ordered}

@@ -57,19 +57,11 @@ def plain_estimates(loop: InnerLoop, meta: Tree, tasks: Task, chunk: int) -> Est
         episode = TaskEpisode(loop, meta, task)
         outer = episode.outer()[0]
         rows = expansion(episode.chain, outer)
-        found = [flat(reduce(tree.add, rows[-1])), *(flat(_sum(rows, estimator)) for estimator in asked)]
+        exact, truncated = rows[-1], rows[1:-1]
+        binomial = [exact[: order + 1] for order in range(1, loop.num_steps)]
+        found = [flat(reduce(tree.add, terms)) for terms in (exact, exact[:1], *truncated, *binomial)]  # as `plain`
         return {"found": {str(i): gradient for i, gradient in enumerate(found)}, "norm": tree.norm(outer)}
 
     result = over_tasks(of_task, meta, tasks, chunk)
     exact, *others = tree.leaves(branch(result, "found"))
     return Estimates(exact, dict(zip(asked, others, strict=True)), cast(Tensor, branch(result, "norm")))
-
-
-def _sum(rows: list[list[Tree]], estimator: Pullback) -> Tree:
-    match estimator:
-        case Truncated(window=window):
-            return reduce(tree.add, rows[window])
-        case Binomial(order=order):
-            return reduce(tree.add, rows[-1][: order + 1])
-        case _:
-            return rows[-1][0]
