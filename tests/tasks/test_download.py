@@ -112,6 +112,22 @@ def test_what_is_not_the_file_is_thrown_away(file, server, tmp_path, held):
     assert not list(tmp_path.iterdir())
 
 
+def test_more_than_the_file_has_is_not_written(file, server, tmp_path):
+    small = file._replace(megabytes=0.1)
+    with pytest.raises(ValueError, match=r"did not give archive.zip"):
+        fetch([small], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_a_link_in_place_of_the_part_is_not_written_through(file, server, tmp_path, link):
+    (tmp_path / "other").write_bytes(b"somebody's")
+    getattr(tmp_path / "archive.zip.part", link)(tmp_path / "other")
+    with pytest.raises(ValueError, match=r"could not be fetched to .*link"):
+        fetch([file], tmp_path)
+    assert (tmp_path / "other").read_bytes() == b"somebody's"
+
+
 def test_an_address_that_is_not_there(file, server, tmp_path):
     gone = file._replace(address=file.address.replace("archive.zip", "absent"))
     with pytest.raises(ValueError, match=r"could not be fetched to .* \(404 .*\); try again, or get it by hand"):

@@ -6,7 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metagrad import opening
+from metagrad.foreign import reason
+
 _TIMEOUT = 30.0  # seconds without a byte
+_MOST = 1.5  # times the size that a file has
 _PIECE = 2**16  # bytes written at a time; of a transfer that breaks off, fewer are lost
 
 
@@ -72,7 +76,7 @@ def _fetch_one(pooch: Any, file: Download, directory: Path) -> None:
     part = directory / f"{file.name}.part"
 
     def transfer(address: str, output: str, _pooch: object) -> None:
-        _continue(address, part)
+        _continue(address, part, round(_MOST * file.megabytes * 1e6))
         os.replace(part, output)
 
     try:
@@ -81,24 +85,36 @@ def _fetch_one(pooch: Any, file: Download, directory: Path) -> None:
     except OSError as error:  # those of requests are such, too
         held = part.stat().st_size if part.is_file() else 0
         way_out = f"the next try goes on after {held} bytes" if held else "try again, or get it by hand"
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{file.address} could not be fetched to {directory} ({reason}); {way_out}") from error
+        raise ValueError(f"{file.address} could not be fetched to {directory} ({reason(error)}); {way_out}") from error
     except ValueError as error:
         raise ValueError(
             f"{file.address} did not give {file.name}: the digest is not {file.digest}; try again, or get it by hand"
         ) from error
 
 
-def _continue(address: str, part: Path) -> None:
-    """Append to `part` what it lacks; begin again where the server does not give parts."""
+def _continue(address: str, part: Path, most: int) -> None:
+    """Append to `part` what it lacks; begin again where the server does not give parts.
+
+    Raises:
+        OSError: the transfer breaks off, or `part` is a link.
+        ValueError: there are more bytes than `most`.
+    """
     requests = importlib.import_module("requests")  # pooch brings it
-    held = part.stat().st_size if part.is_file() else 0
-    asked = {"Range": f"bytes={held}-", "Accept-Encoding": "identity"} if held else {"Accept-Encoding": "identity"}
-    with requests.get(address, headers=asked, stream=True, timeout=_TIMEOUT) as answer:
-        if answer.status_code == requests.codes.requested_range_not_satisfiable:
-            return  # nothing is lacking, or too much is held: the digest will tell
-        answer.raise_for_status()
-        continued = answer.status_code == requests.codes.partial_content
-        with part.open("ab" if continued else "wb") as file:
-            for piece in answer.iter_content(_PIECE):
-                file.write(piece)
+    with opening.appending(part) as file:
+        held = file.seek(0, os.SEEK_END)
+        asked = {"Range": f"bytes={held}-", "Accept-Encoding": "identity"} if held else {"Accept-Encoding": "identity"}
+        try:
+            with requests.get(address, headers=asked, stream=True, timeout=_TIMEOUT) as answer:
+                if answer.status_code == requests.codes.requested_range_not_satisfiable:
+                    return  # nothing is lacking, or too much is held: the digest will tell
+                answer.raise_for_status()
+                if answer.status_code != requests.codes.partial_content:
+                    file.seek(file.truncate(0))
+                for piece in answer.iter_content(_PIECE):
+                    file.write(piece)
+                    if file.tell() > most:
+                        file.truncate(0)
+                        raise ValueError(f"{address} sends more than {most} bytes")
+        finally:
+            if not file.seek(0, os.SEEK_END):
+                part.unlink()

@@ -5,6 +5,7 @@ import os
 import pickle
 import pickletools
 import re
+import struct
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
@@ -139,6 +140,10 @@ class _Stream:
             raise TypeError("it names a class by something else than text")
         self.push(named(module, name))
 
+    def long_string(self) -> bytes:
+        """The argument of BINSTRING, as it is: text of 256 bytes and more is what Python 2 had for bytes."""
+        return self.read(struct.unpack("<I", self.read(4))[0])
+
     def quoted(self) -> str:
         """The argument of STRING; pickletools would take ASCII only, and warn of escapes."""
         line = self.readline().strip(b"\r\n ")
@@ -170,6 +175,7 @@ _OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcod
 _ARGUMENTS: Mapping[bytes, Callable[[Any], Any]] = {
     **{code: opcode.arg.reader for code, opcode in _OPCODES.items() if opcode.arg is not None},
     pickle.STRING: _Stream.quoted,
+    pickle.BINSTRING: _Stream.long_string,
     pickle.GLOBAL: lambda stream: [stream.readline().strip().decode("ascii") for _ in range(2)],
 }
 

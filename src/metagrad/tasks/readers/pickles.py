@@ -11,10 +11,12 @@ from metagrad.tasks.readers.pickle_stream import read_values
 def load_pickle(file: IO[bytes], name: str | Path) -> Any:
     """What a pickle holds: numbers, text, bytes, lists, tuples, dicts, sets and numpy arrays of plain numbers or text.
 
-    Strings of Python 2, and keys of bytes that some Python 3 pickles hold in their place, become text (Latin-1). Keys
-    and elements of sets are text or numbers. The opcodes are followed as data: no class or function that a pickle names
-    is imported or called, arrays are views of bytes that are in the file, and values take up 128 MiB and four times the
-    file at most. Arrays are of numpy before or after its modules were renamed in 2.0.
+    Strings of Python 2 shorter than 256 bytes, and keys of bytes that some Python 3 pickles hold in their place, become
+    text (Latin-1); longer strings stay bytes. Keys and elements of sets are text or numbers. Arrays are of numpy before
+    or after its modules were renamed in 2.0.
+
+    The opcodes are followed as data: no class or function that a pickle names is imported or called, arrays are views
+    of bytes that are in the file, and values take up 128 MiB and four times the file at most.
 
     Args:
         file: open for reading bytes, and for seeking.
