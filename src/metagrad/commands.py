@@ -1,7 +1,6 @@
 """What each command does: `metagrad train`, `evaluate` and `compare`; errors are for `cli` to print."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +17,12 @@ from metagrad.experiments.presets import PRESETS, chosen
 from metagrad.experiments.settings import lines, with_components, with_fields
 from metagrad.experiments.typed import as_typed
 from metagrad.opening import is_regular
+from metagrad.training.bar import reporter as reporting
+from metagrad.training.bar import working
 from metagrad.training.evaluation import paired
 from metagrad.training.files import require_writable
 from metagrad.training.json_files import write_json
-from metagrad.training.progress import Bar, Lines, Reporter
+from metagrad.training.progress import Reporter
 from metagrad.training.run import Run
 
 _MOST = 10
@@ -63,12 +64,13 @@ def _in_run(path: Path, train: Callable[[Reporter], object], data: str | None = 
     console = terminal.console()
     terminal.say(console, f"training in {path}")
     try:
-        with _reporter(console) as reporter:
+        with reporting(console, terminal.SECONDS_BETWEEN_LINES) as reporter:
             train(reporter)
         run = Run(path)
         config = session.opened(run, data)
         session.apply_threads(config)
-        _test(console, config, run)
+        with working(console, "testing", terminal.SECONDS_BETWEEN_LINES):
+            _test(console, config, run)
     except KeyboardInterrupt:
         if path.is_dir():
             terminal.say(console, f"interrupted; continue with: metagrad train --resume {path}")
@@ -111,7 +113,8 @@ def run_evaluate(arguments: list[str]) -> int:
     config = replace(config, test=test, machine=machine)
     session.apply_threads(config)
     which = options.weights or session.best_available(run)
-    result = session.measure(config, *session.trained(config, run, which))
+    with working(console, f"measuring {config.test.tasks} test tasks", terminal.SECONDS_BETWEEN_LINES):
+        result = session.measure(config, *session.trained(config, run, which))
     console.print(tables.adaptation(result, config.num_steps))
     if out is not None:
         session.write_test(out, config, which, result)
@@ -151,7 +154,7 @@ def run_compare(arguments: list[str]) -> int:
         raise ValueError(f"{path} exists already; choose another --out")
     require_writable(path)
     console = terminal.console()
-    with _reporter(console) as reporter:
+    with reporting(console, terminal.SECONDS_BETWEEN_LINES) as reporter:
         rows = compare(config, effort, reporter, lambda text: terminal.say(console, text))
     console.print(tables.comparison(rows, config))
     for note in tables.comparison_notes(rows, config):
@@ -180,11 +183,6 @@ def _run(given: str) -> Run:
         more = f" and {len(runs) - _MOST} more" if len(runs) > _MOST else ""
         raise ValueError(f"{path} is not a run directory; the runs in it are {', '.join(map(str, runs[:_MOST]))}{more}")
     return Run(path)
-
-
-def _reporter(console: Console) -> Bar | nullcontext[Lines]:
-    """A bar in a terminal, lines elsewhere."""
-    return Bar(console) if console.is_terminal else nullcontext(Lines(console, terminal.SECONDS_BETWEEN_LINES))
 
 
 def _typed(command: str, preset: str | None, values: dict[str, str]) -> str:

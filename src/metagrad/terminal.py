@@ -13,7 +13,7 @@ INTERRUPTED = 130
 RUNS = Path("runs")
 """Where results go that were given no other place."""
 
-SECONDS_BETWEEN_LINES = 30.0
+SECONDS_BETWEEN_LINES = 10.0
 _PIPED_WIDTH = 120  # characters; a file or pipe has no width of its own, and rich's 80 would fold the tables
 
 

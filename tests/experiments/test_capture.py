@@ -7,7 +7,8 @@ from rich.console import Console
 
 from metagrad.experiments import session
 from metagrad.experiments.presets import sinusoid
-from metagrad.training.progress import Bar, Lines, Silent
+from metagrad.training.bar import Bar
+from metagrad.training.progress import Lines, Silent
 from metagrad.training.run import Run
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -198,7 +197,7 @@ class Watching(Watcher):
         self.seen.append(key)
 
 
-@pytest.mark.parametrize("watcher", [CellBars, lambda console: nullcontext(CellLines(console, 30.0))])
+@pytest.mark.parametrize("watcher", [CellBars, lambda console: CellLines(console, 30.0)])
 def test_nothing_is_shown_before_the_plan(watcher):
     shown = io.StringIO()
     with watcher(Console(file=shown, force_terminal=True)) as watching:

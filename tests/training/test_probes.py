@@ -146,7 +146,7 @@ def test_lines_show_estimate_and_probe_and_keep_the_warning():
     lines.started(0, 10)
     lines.stepped(3, {"loss": 0.5, "error_estimate": 0.01234, "error_probe": 0.02345, "tasks/s": 7.0})
     lines.warned("too [bold] far")
-    assert "loss 0.5000  error ≈ 0.012  probed 0.023  7 tasks/s" in text.getvalue()
+    assert "loss 0.5000  7 tasks/s  error ≈ 0.012  probed 0.023" in text.getvalue()
     assert "warning: too [bold] far" in text.getvalue()
 
 

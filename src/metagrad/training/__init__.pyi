@@ -1,5 +1,6 @@
 """What `metagrad.training` offers, for type checkers; each name is imported when it is first used."""
 
+from .bar import Bar as Bar
 from .evaluation import HeldOut as HeldOut
 from .evaluation import Interval as Interval
 from .evaluation import evaluate as evaluate
@@ -7,7 +8,6 @@ from .evaluation import fixed_tasks as fixed_tasks
 from .evaluation import interval as interval
 from .evaluation import paired as paired
 from .plan import Plan as Plan
-from .progress import Bar as Bar
 from .progress import Lines as Lines
 from .progress import Reporter as Reporter
 from .progress import Silent as Silent

@@ -1,7 +1,6 @@
 """The studies of a package, by the names that users type: what an entry point of the group `metagrad.studies` names."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,6 @@ class Catalogue(Mapping[str, Study[Any]]):
             jobs: processes that measure at the same time.
             request: the fields of `Request`.
         """
-        bars = console.is_terminal
-        watcher = CellBars(console) if bars else nullcontext(CellLines(console, SECONDS_BETWEEN_LINES))
+        watcher = CellBars(console) if console.is_terminal else CellLines(console, SECONDS_BETWEEN_LINES)
         with watcher as watching:
             return carry_out(self[name], Request(**request), path, command, watching, jobs)
