@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations, weight_norm
 from cases import LOSS, WAYS, make_mlp, make_tasks, one
 from metagrad import SGD, Binomial, Exact, MetaLearner, functional, tree
 from metagrad.capture import Capture
+from oracle import exact_meta_gradient
 
 TASKS = make_tasks((4,))
 
@@ -191,6 +192,57 @@ def test_weight_norm_leaves_no_tensor_of_a_call_behind(wrap):
     assert torch.equal(model(TASKS.query.inputs[0]), before)
     model[0].weight.sum().item()
     learner.adapt(one(TASKS, 0).support)
+
+
+class Penalises(nn.Module):
+    """Reads its own parameters in `forward`, and tables that are made once for each length."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, WAYS)
+
+    def forward(self, inputs):
+        size = sum(parameter.square().sum() for parameter in self.parameters())
+        return self.layer(inputs) * angles(len(inputs)).unsqueeze(1) / (1 + size)
+
+
+@functools.lru_cache
+def angles(length):
+    return torch.arange(length, dtype=torch.float64).cos()
+
+
+@pytest.mark.parametrize("capture", ["off", "whole"])
+def test_a_module_may_read_its_parameters_and_keep_tables_in_a_global(capture):
+    angles.cache_clear()
+    model = Penalises().double()
+    learner = MetaLearner(model, LOSS, SGD(0.3), 2, Exact())
+    learner.capture = capturing(capture)
+    expected = exact_meta_gradient(model, LOSS, one(TASKS, 0), lr=0.3, steps=2)[1]
+    angles.cache_clear()
+    for _ in range(2):
+        result = learner.meta_gradient([one(TASKS, 0)])
+        for name, leaf in result.gradient["model"].items():
+            torch.testing.assert_close(leaf, expected[name], rtol=1e-10, atol=1e-14)
+        assert angles(6).sum().isfinite()
+
+
+def test_random_numbers_of_another_thread_are_not_the_models():
+    """They come from the same generator, so its state alone does not tell."""
+    learner = MetaLearner(make_mlp().double(), LOSS, SGD(0.3), 2, Exact())
+    stop = threading.Event()
+
+    def draw():
+        while not stop.is_set():
+            torch.rand(1)
+
+    other = threading.Thread(target=draw)
+    other.start()
+    try:
+        for _ in range(5):
+            learner.meta_gradient(TASKS)
+    finally:
+        stop.set()
+        other.join()
 
 
 def test_threads_on_one_module_get_the_numbers_of_one_thread():

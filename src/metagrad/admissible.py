@@ -137,6 +137,12 @@ REFUSED = (
         "give the module inside it (model.module), and average .grad across processes after learner.backward",
     ),
     Refusal(
+        "`torch.compile(model)`, `FullyShardedDataParallel`",
+        lambda part: type(part).__name__ in ("OptimizedModule", "FullyShardedDataParallel"),
+        "calls the module inside it with parameters of its own",
+        "give the module inside it, and take capture='auto' for speed",
+    ),
+    Refusal(
         "scripted and traced modules (`torch.jit`)",
         lambda part: isinstance(part, torch.jit.ScriptModule),
         "is compiled by torch.jit with its own parameters inside",

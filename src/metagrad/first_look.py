@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from metagrad import tree
 from metagrad.inner.learner import Learner
-from metagrad.inner.randomness import seeded
+from metagrad.inner.randomness import putting_back
 from metagrad.task import Steps, Task
 from metagrad.tree import Tree
 
@@ -40,7 +40,7 @@ class FirstLook:
         Cost: a forward pass on one task, once, or two.
         """
         trained = tuple(parameter.requires_grad for parameter in self._model.parameters())
-        kind = (self._model.training, trained, *((leaf.dtype, leaf.ndim) for leaf in tasks.leaves))
+        kind = (self._model.training, trained, *((leaf.dtype, leaf.shape[1:]) for leaf in tasks.leaves))
         if kind not in self._seen:
             self._look(learner, meta, tasks.take(0))
             self._seen.add(kind)
@@ -56,7 +56,7 @@ class FirstLook:
 
     def _strangers(self, learner: Learner, meta: Tree, task: Task) -> list[Tensor]:
         """The leaves that the graph of both losses ends in beside the parameters that were handed in."""
-        with torch.inference_mode(False), torch.enable_grad(), seeded(0, 0):
+        with torch.inference_mode(False), torch.enable_grad(), putting_back():
             task = task.map(torch.clone)
             support = task.support.at(0) if isinstance(task.support, Steps) else task.support
             fresh = tree.map(_fresh, meta)

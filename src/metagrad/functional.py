@@ -56,7 +56,7 @@ def evaluate(
         arguments: handed on as they are.
     """
     private = with_parameters(module, parameters)
-    recurrent = any(isinstance(part, nn.RNNBase) for part in private.modules())
+    recurrent = torch.backends.cudnn.is_available() and any(isinstance(m, nn.RNNBase) for m in private.modules())
     with plain_attention, without_cudnn if recurrent else nullcontext():
         try:
             return function(private, *arguments)
@@ -118,8 +118,9 @@ def _forward(module: nn.Module, inputs: Tensor) -> Tensor:
 
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, type})
 _SLOTS = frozenset({"_parameters", "_buffers", "_modules"})
-# Tables that every module has, most of them empty.
-_HOOKS = frozenset(name for name, value in vars(nn.Module()).items() if isinstance(value, dict | set)) - _SLOTS
+# Tables that every module has, most of them empty. Saving and loading use the others, not a call.
+_HOOKS = frozenset(name for name in vars(nn.Module()) if name.startswith("_forward"))
+_SHARED = frozenset(vars(nn.Module())) - _SLOTS - _HOOKS
 _STATISTICS = frozenset({"running_mean", "running_var"})
 
 
@@ -140,11 +141,14 @@ class _Copying:
         kind, state = type(original), vars(original)
         made = cast(nn.Module, object.__new__(SPELLED_OUT.get(kind, kind)))
         self._made[id(original)] = made
-        attributes: dict[str, Any] = {
-            name: type(value)() if name in _HOOKS and not value else self.value(value, owned=True)
-            for name, value in state.items()
-            if name not in _SLOTS
-        }
+        attributes: dict[str, Any] = {}
+        for name, value in state.items():
+            if type(value) in _PLAIN or name in _SHARED:
+                attributes[name] = value
+            elif name in _HOOKS and not value:
+                attributes[name] = type(value)()
+            elif name not in _SLOTS:
+                attributes[name] = self.value(value, owned=True)
         dropped: frozenset[str] = frozenset()
         if isinstance(original, _BatchNorm):
             dropped = _STATISTICS  # without running statistics it takes the batch's

@@ -302,5 +302,6 @@ class MetaLearner(nn.Module):
             else:
                 self._example_axes.check(group)
             self._class_targets.check(group, self.model)
-            self._first_look.check(self.loop.learner, meta, group)
+            with kernels(self.precision):
+                self._first_look.check(self.loop.learner, meta, group)
         return prepared

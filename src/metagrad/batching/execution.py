@@ -12,7 +12,7 @@ from metagrad.batching.chunks import Chunk, OfTask, branch, in_chunks, joined
 from metagrad.inner.by_autograd import ByAutograd
 from metagrad.inner.derivatives import Derivatives
 from metagrad.inner.loop import InnerLoop
-from metagrad.inner.randomness import RandomModelError, random_state
+from metagrad.inner.randomness import Draws, RandomModelError, random_state
 from metagrad.prepared import Prepared
 from metagrad.remedies import add_remedy
 from metagrad.tree import Tree
@@ -128,7 +128,11 @@ class Eager:
                 raise RandomModelError from error
             raise
         if not all(torch.equal(a, b) for a, b in zip(before, random_state(device), strict=True)):
-            raise RandomModelError
+            # Another thread may have drawn: look again, at this one alone.
+            with Draws() as watched:
+                results = [chunk(meta, part) for part in chunks]
+            if watched.drawn:
+                raise RandomModelError
         return joined(results, order)
 
     @staticmethod

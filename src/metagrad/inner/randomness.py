@@ -3,9 +3,11 @@
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from metagrad.task import Task
 
@@ -54,3 +56,31 @@ def random_state(device: torch.device) -> list[Tensor]:
 
 def _devices() -> list[int]:
     return list(range(torch.cuda.device_count())) if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+
+
+class Draws(TorchDispatchMode):
+    """While in it, `drawn` says whether this thread has drawn random numbers, whatever others draw meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Look at the operation, then do it."""
+        self.drawn = self.drawn or torch.Tag.nondeterministic_seeded in func.tags
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def putting_back() -> Generator[None]:
+    """Torch's generators afterwards as they were, if this thread has drawn from them."""
+    devices = _devices()
+    before, on_devices = torch.random.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
+    with Draws() as watched:
+        yield
+    if watched.drawn:
+        torch.random.set_rng_state(before)
+        for device, state in zip(devices, on_devices, strict=True):
+            torch.cuda.set_rng_state(state, device)
