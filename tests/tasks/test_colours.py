@@ -58,6 +58,7 @@ RIGHT = {
     "grey of 16 bits": (encoded(DEEP), scaled(DEEP)),
     "grey of 16 bits that holds 8": (encoded(GREY.astype(np.uint16) * 257), GREY),
     "PGM of 16 bits": (pgm(DEEP), scaled(DEEP)),
+    "PGM of 10 bits": (pgm(DEEP // 64, 2**10 - 1), np.rint(DEEP // 64 / (2**10 - 1) * 255)),
     "CMYK": (
         encoded(Image.fromarray(INKS, "CMYK"), "JPEG", quality=100, subsampling=0),
         (255 - INKS[..., :3].astype(float)) * (255 - INKS[..., 3:].astype(float)) / 255,
@@ -93,10 +94,10 @@ REFUSED = {
     "transparent colour of a palette": (palette(1), "has transparent pixels"),
     "transparent colour of RGB": (encoded(COLOURS, transparency=tuple(COLOURS[0, 0].tolist())), "transparent pixels"),
     "transparent grey of 16 bits": (encoded(DEEP, transparency=int(DEEP[0, 0])), "has transparent pixels"),
-    "animated GIF": (frames("GIF"), "is an animation; keep one of its pictures"),
-    "animated PNG": (frames("PNG"), "is an animation"),
-    "animated WebP": (frames("WEBP"), "is an animation"),
-    "floats": (floats(), "has values of Pillow's mode F, which are no colours"),
+    "animated GIF": (frames("GIF"), "has several pictures; keep one of them"),
+    "animated PNG": (frames("PNG"), "has several pictures"),
+    "animated WebP": (frames("WEBP"), "has several pictures"),
+    "floats": (floats(), "has Pillow's mode F, which does not say what is white"),
     "more pixels than are decoded": (huge(9000, 8000), "has 9000×8000 pixels, more than 67,108,864; make it smaller"),
     "more than Pillow opens": (huge(50000, 50000), "has more than 67,108,864 pixels"),
     "TIFF": (encoded(GREY, "TIFF"), "cannot be read (it is no PNG, JPEG, BMP, WEBP, GIF, PPM file)"),
@@ -172,5 +173,5 @@ def test_channels_of_a_datasets_images_are_kept(image, shape):
 
 
 def test_an_animation_of_a_dataset_is_refused():
-    with pytest.raises(ValueError, match="item 0 of the dataset is an animation"):
+    with pytest.raises(ValueError, match="item 0 of the dataset has several pictures; keep one"):
         read_dataset([(Image.open(io.BytesIO(frames("GIF"))), 0)])

@@ -104,6 +104,18 @@ def test_the_pool_is_divided_like_any_other(cache):
     assert [pool.names for pool in pools] == [("newt",), ("cat",), ("dog",)]
 
 
+def deep(dtype):
+    return Image.fromarray(PIXELS[0, :, :, 0].astype(dtype))
+
+
+def pages():
+    """A TIFF file of two images, which Pillow opens at the first."""
+    file = io.BytesIO()
+    first, second = (Image.fromarray(image) for image in PIXELS[:2])
+    first.save(file, "TIFF", save_all=True, append_images=[second])
+    return Image.open(file)
+
+
 class Streamed:
     column_names = ("image", "label")
 
@@ -119,6 +131,15 @@ class Streamed:
         (lambda: dataset(labels=[0.5] * 7), {}, TypeError, "column 'label' must hold integers or text, got float64"),
         (lambda: dataset(labels=[0, 1, 2, 3, 0, 1, 2]), {}, ValueError, "label 3, but names for 0 to 2 only"),
         (lambda: dataset([np.zeros(3)] * 7), {}, TypeError, "row 1 holds a ndarray in place of an image"),
+        (
+            lambda: dataset([deep(np.int32)] * 7),
+            {},
+            ValueError,
+            "image of row 1 has Pillow's mode I, which does not say",
+        ),
+        (lambda: dataset([deep(np.uint16)] * 7), {}, ValueError, "image of row 1 has Pillow's mode I;16"),
+        (lambda: dataset([deep(np.float32)] * 7), {}, ValueError, "image of row 1 has Pillow's mode F"),
+        (lambda: dataset([pages()] * 7), {}, ValueError, "image of row 1 has several pictures; keep one of them"),
         (
             lambda: dataset([{"bytes": b"GIF89a", "path": None}] * 7),
             {},

@@ -139,8 +139,8 @@ HOSTILE = {
         b"\x80\x02cnumpy\ndtype\nU\x02S8K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb.",
         "a type that is not plain",
     ),
-    "a key of a million tuples in one another": (b"\x80\x02})" + b"\x85" * 10**6 + b"Ns.", "a key of type tuple"),
-    "two million lists": (b"\x80\x02(" + b"]" * 2**22 + b"l.", "far more than the file is long"),
+    "a key of many tuples in one another": (b"\x80\x02})" + b"\x85" * 200_000 + b"Ns.", "a key of type tuple"),
+    "four million lists": (b"\x80\x02(" + b"]" * 2**22 + b"l.", "far more than the file is long"),
     "copies of a list": (
         b"\x80\x02cbuiltins\nset\nq\x00(" + b"K\x01" * 10**5 + b"lq\x01(" + b"h\x00h\x01\x85R" * 10**3 + b"l.",
         "far more than the file is long",

@@ -99,7 +99,7 @@ def _as_tensor(image: object, row: int) -> Tensor:
 
 def _with_channels(image: Image.Image, row: int) -> Image.Image:
     if getattr(image, "is_animated", False):
-        raise ValueError(f"item {row} of the dataset is an animation; keep one of its pictures")
+        raise ValueError(f"item {row} of the dataset has several pictures; keep one of them")
     if "transparency" in image.info:  # which the mode does not tell
         return image.convert("LA" if image.mode in ("1", "L") else "RGBA")
     return image.convert({"1": "L", "P": "RGB", "PA": "RGBA"}.get(image.mode, image.mode))

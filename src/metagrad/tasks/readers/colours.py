@@ -18,7 +18,8 @@ MOST_PIXELS = 2**26
 
 _EXACT = frozenset({"1", "L", "RGB"})
 _CLEAR = frozenset({"LA", "PA", "RGBA"})  # with transparency
-_DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})  # grey of 16 bits, as PNG and PGM files have it
+_DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})  # grey of 16 bits, if it comes from a file that says so
+_DEEP_FILES = frozenset({"PNG", "PPM", "TIFF"})
 
 _TRANSPARENT = "has transparent pixels, which have no colour; put a background behind them"
 
@@ -45,11 +46,11 @@ def as_rgb(image: Image.Image) -> Image.Image:
     v/257, rounded. CMYK becomes R = (255 − C)(255 − K)/255 and so on, as Pillow has it, without a colour profile.
 
     Raises:
-        UnsuitableError: the image is too large, moves, has pixels that are transparent, or values that are no colours.
+        UnsuitableError: it is too large, has several pictures or transparent pixels, or does not say what is white.
     """
     check_size(image)
-    if image.format in ("GIF", "PNG", "WEBP") and getattr(image, "is_animated", False):
-        raise UnsuitableError("is an animation; keep one of its pictures")
+    if image.format != "MPO" and getattr(image, "is_animated", False):  # those of cameras begin with the photograph
+        raise UnsuitableError("has several pictures; keep one of them")
     return _upright(_in_rgb(image), image)
 
 
@@ -69,13 +70,13 @@ def _in_rgb(image: Image.Image) -> Image.Image:
         if clear.getextrema()[-1] != (255, 255):
             raise UnsuitableError(_TRANSPARENT)
         return clear.convert("RGB")
-    if image.mode in _DEEP:
+    if image.mode in _DEEP and image.format in _DEEP_FILES:
         return _of_deep(image).convert("RGB")
     if image.mode == "RGB":
         return image
     if image.mode in ("P", "CMYK", *_EXACT):
         return image.convert("RGB")
-    raise UnsuitableError(f"has values of Pillow's mode {image.mode}, which are no colours; convert it to RGB")
+    raise UnsuitableError(f"has Pillow's mode {image.mode}, which does not say what is white; convert it to RGB")
 
 
 def _of_deep(image: Image.Image) -> Image.Image:
