@@ -3,7 +3,7 @@
 import copy
 import logging
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -13,8 +13,10 @@ from cases import captured, make_tasks
 from metagrad import SGD, Auto, Batch, Binomial, Exact, FirstOrder, MetaLearner, Task, Truncated, tree
 from metagrad.choosing import LOOKS, Chooser, candidates, decide
 from metagrad.choosing.auto import settle, upper_quartile
-from metagrad.choosing.chooser import Doubts
+from metagrad.choosing.chooser import Doubts, Proposal
 from metagrad.choosing.foresight import foreseen_bytes
+from metagrad.estimators import Cost, register
+from metagrad.estimators.families import unregister
 from metagrad.experiments.config import build
 from metagrad.experiments.expression import ESTIMATORS, parse
 from metagrad.experiments.presets import sinusoid
@@ -317,6 +319,35 @@ def test_state_is_saved_and_an_equal_state_goes_on_alike():
     for state in ([3, 0, 9, 0], [3, 0, 0], [3, 0, 0, 0, 1, 2, 9, 0.1, 0.1]):
         with pytest.raises(ValueError, match=r"does not fit its .* candidates"):
             learner(Auto(tolerance=0.1), steps=1).chooser.set_extra_state(torch.tensor(state))
+
+
+@dataclass(frozen=True)
+class Free(Exact):
+    """Exact, and it says that it costs nothing: the first that is good enough."""
+
+    def cost(self, num_steps):
+        return Cost(products=0, rounds=0)
+
+
+def test_a_registered_estimator_is_chosen_and_kept_by_its_name():
+    plain_state = learner("auto").chooser
+    plain_state.commit(Proposal(Truncated(2), None, 0, Doubts()), {})
+    register(Free)
+    try:
+        made = learner(Auto(tolerance=1e-9))
+        made.meta_gradient(draw())
+        assert (made.in_use, made.decision.before) == (Free(), None)
+        state = made.state_dict()
+        again = learner(Auto(tolerance=1e-9))
+        again.load_state_dict(state)
+        assert again.in_use == Free()
+        older = learner("auto").chooser
+        older.set_extra_state(plain_state.get_extra_state())  # saved before there was any
+        assert older.in_use == Truncated(2)
+    finally:
+        unregister(Free)
+    with pytest.raises(ValueError, match="an estimator of your own that is not registered now"):
+        learner(Auto(tolerance=1e-9)).load_state_dict(state)
 
 
 def test_a_meta_step_that_fails_leaves_the_state():

@@ -404,7 +404,7 @@ def test_mistakes_in_the_program_keep_their_traceback(monkeypatch):
 def test_the_option_surface_is_the_frozen_one():
     """A changed option breaks someone's script: change it on purpose, and say so in the change log.
 
-    `python -m metagrad.make_surface` writes the files anew; help, lists and typos are answered from them.
+    `python -m metagrad.make_surface` writes the files anew; lists and typos are answered from them.
     """
     for path, text in make_surface.texts().items():
         assert path.read_text(encoding="utf-8") == text, f"python -m metagrad.make_surface ({path.name})"
@@ -429,14 +429,14 @@ sys.exit(f"imported {heavy}" if heavy else status)
             "--help",
             "--version",
             "list",
-            "train --help",
-            "compare omniglot-5way-1shot --help",
+            "evaluate --help",
+            "reproduce --help",
             "trian",
             "train sinusiod",
         ),
         *("train --epochs 3", "train --estimator bogus", "train --rule.lrr 3", "train --estimator Binomial(ordr=2)"),
         *("train --estimator maml --estimator.order 2", "reproduce fig1", "reproduce fig2 --scal full", "report"),
-        *("evaluate runs --stps 3", "train --resume runs/x --seed 3", "list everything"),
+        *("evaluate runs --stps 3", "train --resume runs/x --seed 3", "list everything", "evaluate no/such/run"),
     ],
 )
 def test_help_lists_and_typos_need_no_torch(line):
@@ -451,7 +451,7 @@ def test_the_typed_parts_decide_which_options_there_are():
     for chosen in ({}, {"estimator": "truncated"}, {"estimator": "Split(2, early=Binomial(1))"}, {"rule": "adam"}):
         for preset in ("sinusoid", "omniglot-5way-1shot"):
             config = with_components(PRESETS[preset](), chosen)
-            known = [(line.path, line.part) for line in surface.lines(preset, chosen)]
+            known = [(line.path, line.part) for line in surface.options(preset, chosen)]
             assert known == [(line.path, line.part) for line in lines(config)]
 
 

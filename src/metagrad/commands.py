@@ -16,7 +16,6 @@ from metagrad.experiments.own import import_typed
 from metagrad.experiments.presets import PRESETS, chosen
 from metagrad.experiments.settings import lines, with_components, with_fields
 from metagrad.experiments.typed import as_typed
-from metagrad.opening import is_regular
 from metagrad.training.bar import reporter as reporting
 from metagrad.training.bar import working
 from metagrad.training.evaluation import paired
@@ -24,9 +23,6 @@ from metagrad.training.files import require_writable
 from metagrad.training.json_files import write_json
 from metagrad.training.progress import Reporter
 from metagrad.training.run import Run
-
-_MOST = 10
-"""Runs that a sentence lists."""
 
 
 def run_train(arguments: list[str]) -> int:
@@ -51,7 +47,7 @@ def run_train(arguments: list[str]) -> int:
 
 def _resume(arguments: list[str]) -> int:
     options = parsers.resume().parse(arguments)
-    path = _run(options.resume).path
+    path = Path(options.resume)
     return _in_run(
         path,
         lambda reporter: session.resume(path, reporter, options.data, options.meta_steps, options.accept_changes),
@@ -105,7 +101,7 @@ def run_evaluate(arguments: list[str]) -> int:
     if out is not None:
         require_writable(out)
     console = terminal.console()
-    run = _run(options.run)
+    run = Run(Path(options.run))
     config = session.opened(run, options.data, options.accept_changes)
     asked = {name: getattr(options, name) for name in ("tasks", "steps", "seed")}
     test = replace(config.test, **{name: value for name, value in asked.items() if value is not None})
@@ -120,7 +116,7 @@ def run_evaluate(arguments: list[str]) -> int:
         session.write_test(out, config, which, result)
         terminal.wrote(console, out)
     if options.against:
-        other = _run(options.against)
+        other = Run(Path(options.against))
         theirs = session.opened(other, options.data, options.accept_changes)
         theirs = replace(theirs, test=test, machine=machine)
         if not session.same_test_tasks(config, theirs):
@@ -167,22 +163,6 @@ def run_compare(arguments: list[str]) -> int:
     figures.save(comparison_figure.comparison(config, rows), path / "comparison.png")
     terminal.wrote(console, path / "comparison.json", path / "comparison.png")
     return 0
-
-
-def _run(given: str) -> Run:
-    """The run in a directory that was typed.
-
-    Raises:
-        ValueError: there is none; the sentence has the runs inside, if there are some.
-    """
-    path = Path(given)
-    if not path.exists():
-        raise ValueError(f"{path} does not exist; `metagrad train` makes runs, and says where")
-    runs = [child for child in sorted(path.iterdir()) if is_regular(child / "config.json")] if path.is_dir() else []
-    if runs and not (path / "config.json").exists():
-        more = f" and {len(runs) - _MOST} more" if len(runs) > _MOST else ""
-        raise ValueError(f"{path} is not a run directory; the runs in it are {', '.join(map(str, runs[:_MOST]))}{more}")
-    return Run(path)
 
 
 def _typed(command: str, preset: str | None, values: dict[str, str]) -> str:

@@ -1,12 +1,15 @@
-"""What a command line answers before anything heavy is imported: help, and what is mistyped."""
+"""What a command line answers before anything heavy is imported: what is mistyped, and short help."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from pathlib import Path
 
 from metagrad import parsers, surface
-from metagrad.experiments.options import CommandError, Parser, hyphened, pairs, unknown
+from metagrad.experiments.options import CommandError, Parser, pairs, unknown
+from metagrad.opening import is_regular
 
 DATA_VARIABLE = "METAGRAD_DATA"
+
+_MOST = 10  # runs that a sentence lists
 
 
 def check(command: str, arguments: Sequence[str]) -> None:
@@ -20,7 +23,9 @@ def check(command: str, arguments: Sequence[str]) -> None:
     """
     match command:
         case "evaluate":
-            parsers.evaluate().parse(arguments)
+            options = parsers.evaluate().parse(arguments)
+            for given in (options.run, options.against):
+                _check_run(given)
         case "report":
             parsers.report().parse(arguments)
         case "reproduce":
@@ -34,11 +39,25 @@ def check(command: str, arguments: Sequence[str]) -> None:
 def resumed(arguments: Sequence[str]) -> None:
     """As `check`, for `metagrad train --resume`."""
     try:
-        parsers.resume().parse(arguments)
+        options = parsers.resume().parse(arguments)
     except CommandError as error:
         raise CommandError(
             error.command, f"{error}; a resumed run keeps its configuration, but for --data and --meta-steps"
         ) from error
+    _check_run(options.resume)
+
+
+def _check_run(given: str | None) -> None:
+    """Say what is at the path of a run that was mistyped, with the runs inside if there are some."""
+    path = Path(given or ".")
+    if not path.exists():
+        raise ValueError(f"{path} does not exist; `metagrad train` makes runs, and says where")
+    if given is None or not path.is_dir() or (path / "config.json").exists():
+        return
+    runs = [str(child) for child in sorted(path.iterdir()) if is_regular(child / "config.json")]
+    more = f" and {len(runs) - _MOST} more" if len(runs) > _MOST else ""
+    if runs:
+        raise ValueError(f"{path} is not a run directory; the runs in it are {', '.join(runs[:_MOST])}{more}")
 
 
 def _check_experiment(command: str, arguments: Sequence[str]) -> None:
@@ -49,17 +68,14 @@ def _check_experiment(command: str, arguments: Sequence[str]) -> None:
     if preset.endswith(".json") or ":" in preset or {"problem", "import"} & set(values):
         return None
     try:
-        lines = surface.lines(preset, values)
+        lines = surface.options(preset, values)
     except ValueError as error:
         raise CommandError(f"metagrad {command}", str(error)) from error
     parts = {line.path for line in lines if line.part}
     own = any(":" in text for path, text in values.items() if path in parts)
     settings = any("(" in values.get(line.path, "") for line in lines if not line.part)
-    helped = parts & set(values) and "--help" in map(hyphened, arguments)
-    if own or settings or helped:
+    if own or settings or "--help" in arguments:  # the help has values and descriptions, which the command knows
         return None
-    if command == "compare":
-        lines = [replace(line, text="0") if line.path == "meta_steps" else line for line in lines]
     parser = (parsers.train if command == "train" else parsers.compare)(surface.surface()["presets"], lines)
     parser.parse(arguments)
     return None

@@ -1,7 +1,7 @@
 """Writes what can be typed into files that are read without torch: `python -m metagrad.make_surface`."""
 
 import json
-from dataclasses import astuple
+import re
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,7 @@ def described() -> dict[str, Any]:
             name: {
                 "about": _first_line(preset),
                 "estimator": short(preset().estimator),
-                "lines": [list(astuple(line)) for line in lines(preset())],
+                "options": _options(preset()),
             }
             for name, preset in PRESETS.items()
         },
@@ -31,7 +31,7 @@ def described() -> dict[str, Any]:
                 "kind": kind.noun,
                 "about": _first_line(cls),
                 "usual": short(parse(cls.__name__, kind)),
-                "lines": [list(astuple(line)) for line in lines(parse(cls.__name__, kind))],
+                "options": _options(parse(cls.__name__, kind)),
             }
             for kind in KINDS
             for cls in kind.classes()
@@ -63,22 +63,15 @@ def texts() -> dict[Path, str]:
     return written
 
 
+def _options(config: object) -> list[str]:
+    """Names, with a colon after those of parts."""
+    return [f"{line.path}{':' if line.part else ''}" for line in lines(config)]
+
+
 def _json(value: Any) -> str:
-    """Indented, an option a line."""
+    """Indented, with lists on one line."""
     text = json.dumps(value, indent=1, ensure_ascii=False)
-    return "\n".join(_joined(text.splitlines())) + "\n"
-
-
-def _joined(rows: list[str]) -> list[str]:
-    """Lists of plain values on one line."""
-    joined: list[str] = []
-    for row in rows:
-        inside = bool(joined) and joined[-1].lstrip().startswith("[") and not joined[-1].rstrip(",").endswith("]")
-        if inside and row.strip() != "[":
-            joined[-1] += row.strip() if joined[-1].endswith("[") or row.strip(" ,") == "]" else f" {row.strip()}"
-        else:
-            joined.append(row)
-    return joined
+    return re.sub(r"\[\s+([^\]]*?)\s+\]", lambda match: f"[{' '.join(match[1].split())}]", text) + "\n"
 
 
 def _shipped(cls: type) -> bool:

@@ -1,10 +1,11 @@
-"""What can be typed, read from files that are written when it changes: `--help`, `list` and typos need no torch.
+"""What can be typed, read from files that are written when it changes: `list` and typos need no torch.
 
 `python -m metagrad.make_surface` writes surface.json, and studies.json beside each package of studies that has one.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -49,8 +50,8 @@ def preset_named(name: str) -> str:
     return found
 
 
-def lines(preset: str, values: Mapping[str, str]) -> list[Line]:
-    """The options of a preset whose parts are those asked for; their values are those of names alone.
+def options(preset: str, values: Mapping[str, str]) -> list[Line]:
+    """The options of a preset whose parts are those asked for, by name alone.
 
     Args:
         preset: its name.
@@ -59,13 +60,12 @@ def lines(preset: str, values: Mapping[str, str]) -> list[Line]:
     Raises:
         ValueError: an unknown preset or part, or a part without such a field.
     """
-    listed = [Line(*entry) for entry in surface()["presets"][preset_named(preset)]["lines"]]
+    listed = list(_lines(surface()["presets"][preset_named(preset)]["options"]))
     done: set[str] = set()
     while asked := next((line for line in listed if line.part and line.path in values and line.path not in done), None):
         done.add(asked.path)
-        head = asked.path.rpartition(".")[2]
-        kind = "solver" if head == "solver" else "rule" if head == "rule" else "estimator"
         try:
+            kind = _kind(asked.path, "estimator")
             parts = list(_part(read(values[asked.path], surface()["examples"][kind]), kind, f"{asked.path}."))
         except ValueError as error:
             raise ValueError(f"--{asked.path.replace('_', '-')}: {error}") from error
@@ -85,16 +85,25 @@ def _part(call: Call, kind: str, prefix: str) -> Iterator[Line]:
     name = names.get(plain(call.name)) or aliases.get(plain(call.name))
     if name is None:
         raise unknown("name", call.name, names.values())
-    fields = [line for line in parts[name]["lines"] if "." not in line[0]]
-    known = [line[0] for line in fields]
+    lines = list(_lines(parts[name]["options"]))
+    known = [line.path for line in lines if "." not in line.path]
     for field in (field for field, _ in call.keywords if field not in known):
         raise unknown_field(name, field, known)
     given = {**dict(zip(known, call.positional, strict=False)), **dict(call.keywords)}
-    for line in parts[name]["lines"]:
-        head, dot, _ = line[0].partition(".")
+    for line in lines:
+        head, dot, _ = line.path.partition(".")
         value = given.get(head)
         if not (dot and isinstance(value, Call)):
-            yield Line(f"{prefix}{line[0]}", *line[1:])
-        if not dot and isinstance(value, Call):
-            inner = "solver" if head == "solver" else kind
-            yield from _part(value, inner, f"{prefix}{head}.") if line[4] else ()
+            yield replace(line, path=f"{prefix}{line.path}")
+        if not dot and line.part and isinstance(value, Call):
+            yield from _part(value, _kind(head, kind), f"{prefix}{head}.")
+
+
+def _lines(options: Iterable[str]) -> Iterator[Line]:
+    """From names, in which a colon follows those of parts."""
+    return (Line(name.rstrip(":"), "", "", "", name.endswith(":")) for name in options)
+
+
+def _kind(path: str, otherwise: str) -> str:
+    name = path.rpartition(".")[2]
+    return name if name in ("solver", "rule") else otherwise
