@@ -21,6 +21,11 @@ class Batch(NamedTuple):
 
     Shapes: `inputs` [N, ...] and `targets` [N, ...] for one task; [T, N, ...] for T tasks. `inputs` may be any nesting
     of tensors: a mapping reaches the model as keywords, a list or a tuple as arguments. `targets` may be left out.
+
+    Example:
+        >>> batch = Batch(torch.randn(10, 3), torch.randn(10, 1))
+        >>> batch.inputs.shape
+        torch.Size([10, 3])
     """
 
     inputs: Data
@@ -55,6 +60,12 @@ class Task:
     Args:
         support: what the inner steps adapt on; `Steps(data)` gives each step data of its own.
         query: what the adapted model is measured on.
+
+    Example:
+        >>> batch = Batch(torch.randn(4, 10, 3), torch.randn(4, 10, 1))  # four tasks of ten examples
+        >>> tasks = Task(support=batch, query=batch)
+        >>> tasks.count, tasks.take(0).support.inputs.shape
+        (4, torch.Size([10, 3]))
     """
 
     support: Data

@@ -61,6 +61,10 @@ class Auto:
     Raises:
         TypeError: a number of the wrong type.
         ValueError: a number out of range, or neither a tolerance nor a budget.
+
+    Example:
+        >>> Auto(rounds=2).allows(Exact(), num_steps=5)
+        False
     """
 
     tolerance: float | None = None

@@ -33,6 +33,12 @@ class Adam(NumericRule):
 
     Raises:
         ValueError: `lr` or `eps` is not positive, a beta is not in [0, 1), `weight_decay` or `eps_root` is negative.
+
+    Example:
+        >>> import torch
+        >>> rule, adapted = Adam(lr=0.1), {"w": torch.tensor([1.0])}
+        >>> rule.step(rule.initial_state(adapted), {"w": torch.tensor([2.0])}, meta={}, k=0)["adapted"]
+        {'w': tensor([0.9000])}
     """
 
     lr: Setting = 0.001
@@ -80,6 +86,12 @@ class AdamW(Adam):
 
     Arguments, errors and cost as `Adam`; the meta-gradient includes the factor 1 − αλ.
     Source: Loshchilov and Hutter 2019.
+
+    Example:
+        >>> import torch
+        >>> rule, adapted = AdamW(lr=0.1, weight_decay=0.5), {"w": torch.tensor([1.0])}
+        >>> rule.step(rule.initial_state(adapted), {"w": torch.tensor([2.0])}, meta={}, k=0)["adapted"]
+        {'w': tensor([0.8500])}
     """
 
     weight_decay: Setting = 0.01

@@ -25,6 +25,13 @@ class Clipped(NumericRule):
     Raises:
         TypeError: `rule` is not an update rule.
         ValueError: `max_norm` is not positive, or is learned for each tensor or element.
+
+    Example:
+        >>> import torch
+        >>> from metagrad.rules import SGD
+        >>> rule, adapted = Clipped(SGD(lr=1.0), max_norm=1.0), {"w": torch.tensor([0.0, 0.0])}
+        >>> rule.step(rule.initial_state(adapted), {"w": torch.tensor([3.0, 4.0])}, meta={}, k=0)["adapted"]
+        {'w': tensor([-0.6000, -0.8000])}
     """
 
     rule: UpdateRule

@@ -25,6 +25,12 @@ class RMSprop(NumericRule):
 
     Raises:
         ValueError: `lr` or `eps` is not positive, `alpha` (ρ) or `momentum` is not in [0, 1), `weight_decay` negative.
+
+    Example:
+        >>> import torch
+        >>> rule, adapted = RMSprop(lr=0.1, alpha=0.75), {"w": torch.tensor([1.0])}
+        >>> rule.step(rule.initial_state(adapted), {"w": torch.tensor([2.0])}, meta={}, k=0)["adapted"]
+        {'w': tensor([0.8000])}
     """
 
     lr: Setting = 0.01

@@ -31,6 +31,11 @@ class Learned:
     Raises:
         ValueError: `per` is unknown.
         TypeError: `value` is not a number.
+
+    Example:
+        >>> from metagrad.rules import SGD
+        >>> SGD(lr=Learned(0.01, per="tensor")).initial_meta({"w": torch.ones(2), "b": torch.ones(1)}, num_steps=5)
+        {'lr': {'w': tensor(0.0100), 'b': tensor(0.0100)}}
     """
 
     value: float = 0.01

@@ -28,6 +28,15 @@ class SGD(NumericRule):
     Raises:
         ValueError: `lr` is not positive, `momentum` is not in [0, 1), `weight_decay` is negative, or `nesterov`
             without momentum.
+
+    Example:
+        >>> import torch
+        >>> state, gradient = {"adapted": {"w": torch.tensor([1.0])}}, {"w": torch.tensor([2.0])}
+        >>> SGD(lr=0.1).step(state, gradient, meta={}, k=0)
+        {'adapted': {'w': tensor([0.8000])}}
+        >>> halving = SGD(lr=lambda k: 0.1 / 2**k)  # a schedule
+        >>> halving.step(state, gradient, meta={}, k=1)
+        {'adapted': {'w': tensor([0.9000])}}
     """
 
     lr: Setting = 0.01

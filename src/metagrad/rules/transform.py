@@ -29,6 +29,14 @@ class Transform(UpdateRule):
 
     Raises:
         TypeError: one of the two is not a function.
+
+    Example:
+        >>> import torch
+        >>> def update(gradients, state, params):
+        ...     return {name: -0.1 * gradient.sign() for name, gradient in gradients.items()}, state
+        >>> signs = Transform(lambda params: (), update)
+        >>> signs.step(signs.initial_state({"w": torch.ones(1)}), {"w": torch.tensor([5.0])}, meta={}, k=0)["adapted"]
+        {'w': tensor([0.9000])}
     """
 
     init: Callable[[Parameters], Any]
