@@ -106,6 +106,15 @@ def larger(size):
     return change
 
 
+def directory_of(count):
+    """A zip file that is nothing but a directory of so many members without a name."""
+    entries = (b"PK\x01\x02" + bytes(42)) * count
+    end = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, len(entries), 0)
+    return (
+        entries + end + b"PK\x06\x07" + struct.pack("<IQI", 0, len(entries), 1) + b"PK\x05\x06" + b"\xff" * 16 + b"\0\0"
+    )
+
+
 def npz(directory, way=zipfile.ZIP_STORED, **members):
     """The NumPy archive of members given in bytes or as arrays."""
     with zipfile.ZipFile(directory / "cifar100_mini60.npz", "w", way) as file:

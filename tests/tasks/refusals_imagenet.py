@@ -109,6 +109,7 @@ MINI = {
     ),
     "columns of escape sequences": (lambda d: listed(d, b"\x1b[2J,\x9b1A\na,b\n"), "val.csv is no text in UTF-8"),
     "columns of controls": (lambda d: listed(d, b"\x1b[2J,\x07\na,b\n"), "val.csv has columns �[2J, �, not filename"),
+    "too many rows": (lambda d: listed(d, b"filename,label\n" + b"a,a\n" * 2**18), "it has more than 262,144 rows"),
     "no rows": (lambda d: listed(d, b"filename,label\n"), "val.csv lists no image"),
     "half a row": (
         lambda d: listed(d, lambda data: data + b"a.png\n"),
@@ -151,7 +152,7 @@ MINI = {
     },
     "zeros in place of a list": (
         lambda d: in_place_of(write_csv(d, source()) / "val.csv", "zeros"),
-        "val.csv cannot be read (it has 8,589,934,592 bytes, and at most 67,108,864 are read)",
+        "val.csv cannot be read (it has 8,589,934,592 bytes, and at most 16,777,216 are read)",
     ),
 }
 

@@ -87,6 +87,10 @@ CIFAR = {
         lambda d: npz(d, zipfile.ZIP_LZMA, images=np.zeros((1, 1, 32, 32, 3), np.uint8), classes=np.array(["a"])),
         "it is packed in a way of number 14",
     ),
+    "part of too many members": (
+        lambda d: (d / "cifar100_mini60.npz").write_bytes(damage.directory_of(2**18)),
+        "it has more than 131,072 members",
+    ),
     "part without names": (lambda d: npz(d, images=np.zeros((1, 1, 32, 32, 3), np.uint8)), "classes.npy"),
     "pipe in place of a part": (
         lambda d: in_place_of(d / "cifar100_mini60.npz", "pipe"),

@@ -37,7 +37,7 @@ LAYOUT = 2
 
 _MAGIC = b"mgcache2"
 _TAIL = struct.Struct("<Q32s8s")
-_LONGEST_INDEX = 2**26  # bytes; the index of a million classes has some 30 million
+_LONGEST_INDEX = 2**25  # bytes; the index of a million classes has some 30 million
 
 _LOG = logging.getLogger(__name__)
 

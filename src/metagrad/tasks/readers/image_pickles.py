@@ -1,5 +1,6 @@
 """Pickles of whole sets of images: the caches of Ren et al. and learn2learn, and those of Gidaris and MetaOptNet."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,10 @@ def _names(labels: Sequence[int], held: Mapping[str, Any]) -> Sequence[str]:
         return [numbered_name(label) for label in labels]
     known = mapping(held["catname2label"], "its catname2label")
     numbers = integers([*known.values()], "its labels").tolist()
+    times = Counter(numbers)
     for label in labels:
-        if numbers.count(label) != 1:
-            raise ValueError(f"its catname2label has {numbers.count(label)} names for label {label}")
+        if times[label] != 1:
+            raise ValueError(f"its catname2label has {times[label]} names for label {label}")
     named = dict(zip(numbers, map(str, known), strict=True))
     return [named[label] for label in labels]
 

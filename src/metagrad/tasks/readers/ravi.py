@@ -15,7 +15,8 @@ from metagrad.tasks.readers.image_files import read_image
 
 _VERSION = "csv LANCZOS 2"  # change it whenever the same files give other arrays
 
-_LARGEST = 2**26  # bytes of a list; that of 38,400 images has 2 million
+_LARGEST = 2**24  # bytes of a list; that of 38,400 images has 2 million
+_MOST_ROWS = 2**18
 
 
 def find_csv(path: Path, name: str, side: int) -> Found | None:
@@ -84,8 +85,13 @@ def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         raise ValueError(f"{path} is no text in UTF-8 or UTF-16; save it as CSV in UTF-8") from error
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
+    lines: list[list[str]] = []
     try:
-        lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(line)]
+        for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
+            if any(line):
+                lines.append(line)
+            if len(lines) > _MOST_ROWS:
+                raise csv.Error(f"it has more than {_MOST_ROWS:,} rows")
     except csv.Error as error:
         raise ValueError(f"{path} cannot be read as a list of images ({reason(error)}); get it again") from error
     header = [column.strip() for column in lines[0]] if lines else []

@@ -12,8 +12,14 @@ DAMAGE = (
 """What damaged bytes raise in a zip file."""
 
 
+_MOST_MEMBERS = 2**17
+_ENTRY = b"PK\x01\x02"  # which each member has in the directory of the file
+
+
 def open_zip(data: bytes) -> zipfile.ZipFile:
-    """A zip file in memory; raises what is in `DAMAGE`."""
+    """A zip file in memory, of 131,072 members at most; raises what is in `DAMAGE`."""
+    if data.count(_ENTRY) > _MOST_MEMBERS:
+        raise ValueError(f"it has more than {_MOST_MEMBERS:,} members")
     return zipfile.ZipFile(io.BytesIO(data))
 
 
