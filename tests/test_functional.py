@@ -3,6 +3,8 @@
 import copy
 import functools
 import threading
+import weakref
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -129,12 +131,17 @@ def test_layers_that_write_on_their_input_leave_the_data_alone(writes):
     assert equal(result, plain.meta_gradient(outside))
 
 
+@dataclass
+class Holder:
+    layer: nn.Module
+
+
 class PointsBack(nn.Module):
-    """Reaches its layers through a list, a dict, a bound method, a closure and a partial function."""
+    """Reaches its layers by a list, a dict, a method, a closure, a partial function, defaults, objects, references."""
 
     def __init__(self):
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(6))
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(9))
         self.listed = [self.layers[0]]
         self.named = {"one": (self.layers[1],)}
         self.bound = self.layers[2].forward
@@ -142,9 +149,13 @@ class PointsBack(nn.Module):
         self.closing = lambda inputs: layer(inputs)
         self.partial = functools.partial(F.linear, weight=self.layers[4].weight)
         object.__setattr__(self, "hidden", self.layers[5])
+        self.default = lambda inputs, layer=self.layers[6]: layer(inputs)
+        self.holder = Holder(self.layers[7])
+        self.weak = weakref.ref(self.layers[8])
 
     def forward(self, inputs):
-        for step in (self.listed[0], self.named["one"][0], self.bound, self.closing, self.partial, self.hidden):
+        first = (self.listed[0], self.named["one"][0], self.bound, self.closing, self.partial)
+        for step in (*first, self.hidden, self.default, self.holder.layer, self.weak()):
             inputs = torch.tanh(step(inputs))
         return inputs[..., :WAYS]
 
@@ -154,7 +165,7 @@ class Straight(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(6))
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(9))
 
     def forward(self, inputs):
         for index, layer in enumerate(self.layers):

@@ -79,7 +79,8 @@ class FirstLook:
             if parameter is leaf:
                 return (
                     f"the loss reads parameter {name!r} of the model as it was before adaptation, where no gradient "
-                    f"passes; {way}, or call .detach() on what is meant as a constant"
+                    f"passes (or the model does, through a global or an object of another class); {way}, or call "
+                    ".detach() on what is meant as a constant"
                 )
         if isinstance(self._loss, nn.Module):
             for name, parameter in self._loss.named_parameters():

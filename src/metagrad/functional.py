@@ -8,6 +8,7 @@ call one module, and whatever a forward pass leaves behind stays in the copy.
 import copy
 import functools
 import types
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any, TypeVar, cast
@@ -70,8 +71,8 @@ def with_parameters(module: nn.Module, parameters: Mapping[str, Tensor]) -> nn.M
 
     Parameters that are not named are the module's. Batch norm always normalises by the statistics of its inputs, in
     train and eval mode alike (the convention of MAML), and neither reads nor writes running ones; other buffers are
-    copied. Lists, dicts, bound methods and closures that hold parts of the module hold those of the copy. Objects of
-    other classes are shared, and so are globals.
+    copied. Lists, dicts, bound methods, closures, defaults and weak references that hold parts of the module hold those
+    of the copy; so do objects of other classes in whose attributes they stand. What else there is, is shared.
 
     Args:
         module: any module.
@@ -117,6 +118,7 @@ def _forward(module: nn.Module, inputs: Tensor) -> Tensor:
 
 
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, type})
+_PARTS = (nn.Module, Tensor, types.MethodType)
 _SLOTS = frozenset({"_parameters", "_buffers", "_modules"})
 # Tables that every module has, most of them empty. Saving and loading use the others, not a call.
 _HOOKS = frozenset(name for name in vars(nn.Module()) if name.startswith("_forward"))
@@ -193,12 +195,17 @@ class _Copying:
             keywords = {name: self.value(part, False) for name, part in value.keywords.items()}
             positional = [self.value(part, False) for part in value.args]
             return functools.partial(self.value(value.func, False), *positional, **keywords)
-        if kind is types.FunctionType and value.__closure__:
+        if kind is types.FunctionType and (value.__closure__ or value.__defaults__ or value.__kwdefaults__):
             return self._function(value)
+        if kind is weakref.ref and value() is not None:
+            target = self.value(value(), False)  # which the copy holds, or the original does
+            return value if target is value() else weakref.ref(target)
         if kind in SPELLED_OUT:
             replaced = object.__new__(SPELLED_OUT[kind])
             replaced.__dict__.update(vars(value))
             return replaced
+        if type(getattr(value, "__dict__", None)) is dict and kind not in (types.FunctionType, types.ModuleType):
+            return self._object(value)
         return value
 
     def _buffer(self, buffer: Tensor) -> Tensor:
@@ -220,17 +227,26 @@ class _Copying:
             self._made[id(value)] = value
         return self._made[id(value)]
 
+    def _object(self, value: Any) -> Any:
+        """An object of another class: itself, unless one of its attributes is a part of the module."""
+        self._made[id(value)] = value
+        parts = {name: part for name, part in vars(value).items() if isinstance(part, _PARTS)}
+        own = {name: self.value(part, False) for name, part in parts.items()}
+        if not _same(own.values(), parts.values()):
+            self._made[id(value)] = made = copy.copy(value)
+            vars(made).update(own)
+        return self._made[id(value)]
+
     def _function(self, function: types.FunctionType) -> types.FunctionType:
-        """The function itself, unless it closes over parts of the module."""
-        cells = function.__closure__ or ()
+        """The function itself, unless it closes over parts of the module, or has some as defaults."""
+        cells, defaults, keywords = function.__closure__ or (), function.__defaults__, function.__kwdefaults__
         self._made[id(function)] = function  # it may close over itself
         own = [self._cell(cell) for cell in cells]
-        if _same(own, cells):
+        own_defaults, own_keywords = self.value(defaults, False), self.value(keywords, False)
+        if _same(own, cells) and own_defaults is defaults and own_keywords is keywords:
             return function
-        made = types.FunctionType(
-            function.__code__, function.__globals__, function.__name__, function.__defaults__, tuple(own)
-        )
-        made.__kwdefaults__ = function.__kwdefaults__
+        made = types.FunctionType(function.__code__, function.__globals__, function.__name__, own_defaults, tuple(own))
+        made.__kwdefaults__ = own_keywords
         made.__dict__.update(function.__dict__)
         self._made[id(function)] = made
         return made
