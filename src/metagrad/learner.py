@@ -14,7 +14,6 @@ from metagrad.choosing import Auto, Chooser, Decision
 from metagrad.choosing.auto import wanted
 from metagrad.estimators.base import Estimator
 from metagrad.estimators.families import warn_if_exact
-from metagrad.first_look import FirstLook
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.learner import Learner, Loss, Metrics
 from metagrad.inner.learners import PartOfModel, Proximal, WholeModel
@@ -26,7 +25,7 @@ from metagrad.probing import Probe, TaskProbe, first_tasks
 from metagrad.rules import UpdateRule
 from metagrad.task import Batch, Task
 from metagrad.tree import Tree
-from metagrad.validity import ClassTargets, ExampleAxes, require_finite
+from metagrad.validity import TaskChecks, require_finite
 
 __all__ = ["AdaptedModel", "Evaluation", "MetaLearner", "NonFiniteError"]
 
@@ -125,9 +124,7 @@ class MetaLearner(nn.Module):
         settings = rule.initial_meta(learner.start({"model": {**functional.trainable(model)}}), num_steps)
         self._settings = settings = tree.detach(settings)
         self.rates = nn.ParameterList([nn.Parameter(value) for value in tree.leaves(settings)])
-        self._example_axes = ExampleAxes()
-        self._class_targets = ClassTargets(loss)
-        self._first_look = FirstLook(model, loss)
+        self._checks = TaskChecks(model, loss)
 
     @property
     def task_chunk(self) -> int | None:
@@ -296,12 +293,6 @@ class MetaLearner(nn.Module):
     def _prepare(self, tasks: Task | Iterable[Task], meta: Tree, single: bool = False) -> Prepared:
         admissible.check(self.model)
         prepared = prepare(tasks, meta)
-        for _, group in prepared.groups:
-            if isinstance(tasks, Task) and not single:
-                self._example_axes.learn(group)
-            else:
-                self._example_axes.check(group)
-            self._class_targets.check(group, self.model)
-            with kernels(self.precision):
-                self._first_look.check(self.loop.learner, meta, group)
+        with kernels(self.precision):
+            self._checks.check(prepared, isinstance(tasks, Task) and not single, self.loop.learner, meta)
         return prepared

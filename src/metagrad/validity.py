@@ -8,12 +8,47 @@ from torch import Tensor, nn
 
 from metagrad import functional
 from metagrad.batching import MetaGradient
+from metagrad.first_look import FirstLook
+from metagrad.inner.learner import Learner
 from metagrad.inner.loop import InnerLoop
 from metagrad.not_finite import explanation
 from metagrad.prepared import NonFiniteError, Prepared
 from metagrad.structure import Data
 from metagrad.task import Batch, Task
 from metagrad.tree import Tree
+
+
+class TaskChecks:
+    """All that is required of the tasks of one learner before anything is computed on them.
+
+    Args:
+        model: the module that adapts.
+        loss: (predictions, targets) → 0-d tensor.
+    """
+
+    def __init__(self, model: nn.Module, loss: object) -> None:
+        self._model = model
+        self._axes, self._classes, self._look = ExampleAxes(), ClassTargets(loss), FirstLook(model, loss)
+
+    def check(self, tasks: Prepared, batched: bool, learner: Learner, meta: Tree) -> None:
+        """Refuse what would give wrong numbers, or none.
+
+        Args:
+            tasks: they.
+            batched: whether they came with a task axis.
+            learner: of the losses.
+            meta: the meta-parameters.
+
+        Raises:
+            ValueError: a forgotten task axis, classes without an output, or paths that no gradient takes.
+        """
+        for _, group in tasks.groups:
+            if batched:
+                self._axes.learn(group)
+            else:
+                self._axes.check(group)
+            self._classes.check(group, self._model)
+            self._look.check(learner, meta, group)
 
 
 class ExampleAxes:
