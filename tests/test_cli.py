@@ -245,6 +245,8 @@ REFUSED = [
     ("trian", "unknown command 'trian'; did you mean train?"),
     ("train chess", "unknown preset 'chess'; known are sinusoid, omniglot"),
     ("train sinusoid extra", "unexpected argument 'extra'"),
+    ("train sinusoid sinusoid", "unexpected argument 'sinusoid'"),
+    ("train --num-steps 0 --num-steps 2 --num-steps 0", "num_steps must be at least 1, got 0"),
     ("train sinusiod", "unknown preset 'sinusiod'; did you mean sinusoid?"),
     ("train --meta-stps 3", "unknown option --meta-stps; did you mean --meta-steps?"),
     ("train --meta_stps 3", "unknown option --meta_stps; did you mean --meta-steps?"),

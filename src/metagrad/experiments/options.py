@@ -69,7 +69,7 @@ class Parser(argparse.ArgumentParser):
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse, or raise CommandError with the closest known option."""
         typed = {hyphened(argument): argument for argument in arguments}
-        known, unknown = self.parse_known_args(list(typed))
+        known, unknown = self.parse_known_args([hyphened(argument) for argument in arguments])
         if not unknown:
             return known
         first = unknown[0]
