@@ -65,6 +65,14 @@ class Waves:
         return Sinusoids(5, 5), Sinusoids(5, 5), Sinusoids(5, 5)
 
 
+class Measured(Waves):
+    """With a metric of its own."""
+    loss_label = "query squared error of waves"
+
+    def metrics(self):
+        return {"farthest": lambda predictions, targets: (predictions - targets).abs().max()}
+
+
 waves = Waves(4)
 
 
@@ -205,6 +213,19 @@ def test_a_problem_of_ones_own_is_compared_and_reported(mine):
     page = text_of(mine / "report.html")
     assert "metagrad train --problem mine:waves" in page
     assert "metagrad compare --problem mine:waves" in page
+
+
+def test_metrics_of_ones_own_are_recorded_drawn_and_reported(mine, capsys):
+    options = ["--validation.every", 1, *SMALL]
+    assert metagrad("train", "--out", "run", "--problem", "mine:Measured", "--meta-steps", 3, *options) == 0
+    assert "farthest" in capsys.readouterr().out
+    records = Run(mine / "run").metrics()
+    assert all(record["farthest"] > 0 for record in records if record["kind"] in ("train", "validation"))
+    assert set(json.loads((mine / "run" / "test.json").read_text())["results"]) == {"loss", "farthest"}
+    assert metagrad("report", "run", "--import", "mine") == 0
+    page = text_of(mine / "run" / "report.html")
+    assert "query farthest" in page
+    assert f"{[r for r in records if r['kind'] == 'validation'][-1]['farthest']:.4f}" in page
 
 
 def test_presets_from_a_file_and_of_a_module(mine):

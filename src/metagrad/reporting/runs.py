@@ -170,7 +170,7 @@ def _curves(config: Mapping[str, Any], metrics: Metrics, id: str) -> Sequence[Pa
         factor = 100.0 if name == "accuracy" else 1.0
         scaled = [(step, factor * value) for step, value in training]
         validations = [Validation(v.step, factor * v.mean, factor * v.half_width) for v in metrics.validated(name)]
-        panels.append(panel(f"{id}--{name}", titles[name], scaled, validations, f"{id}--train"))
+        panels.append(panel(f"{id}--{name}", titles.get(name, f"query {name}"), scaled, validations, f"{id}--train"))
     return [found for found in panels if found is not None]
 
 
@@ -209,7 +209,7 @@ def _adaptation(result: Tested | None, trained: int | None) -> str:
 
 
 def _validations(name: str, metrics: Metrics, command: str) -> Sequence[Table]:
-    quantities = [q for q in QUANTITIES if any(q in v for v in metrics.validations)]
+    quantities = metrics.quantities()
     if not quantities:
         return []
     every = -(-len(metrics.validations) // _MOST_ROWS)
