@@ -398,7 +398,7 @@ from pathlib import Path
 import numpy as np, torch
 from metagrad.tasks.images import ImageEpisodes
 from metagrad.tasks.cache import ClassImages
-from metagrad.tasks.readers.found import Found, pool_of
+from metagrad.tasks.readers.undecoded import Undecoded, pool_of
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
@@ -408,7 +408,7 @@ def decode():
         yield ClassImages(str(number), np.full((600, 3, 48, 48), number, np.uint8))
 
 draws = torch.Generator().manual_seed(0)
-found = Found("large", Path("large"), "source", decode)
+found = Undecoded("large", Path("large"), "source", decode)
 if sys.argv[2] == "write":
     pool_of(found, sys.argv[1])
 else:

@@ -14,7 +14,7 @@ from PIL import Image
 from metagrad.foreign import reason
 from metagrad.tasks.cache import ClassImages
 from metagrad.tasks.readers.colours import UnsuitableError, as_rgb
-from metagrad.tasks.readers.found import contents, present, state
+from metagrad.tasks.readers.files import contents, present, state
 from metagrad.tasks.readers.image_files import decoding, open_image
 from metagrad.tasks.readers.zips import DAMAGE, member, open_zip
 

@@ -81,22 +81,22 @@ def cached(path: Path, made_from: str, decode: Callable[[], Iterator[ClassImages
     """
     key = hashlib.sha256(made_from.encode()).hexdigest()
     try:
-        found = _opened(path, key)
+        decoded = _opened(path, key)
     except _Damaged:
         warnings.warn(f"the cache {path} is damaged and is made anew", stacklevel=4)
-        found = None
-    if found is not None:
-        return found
+        decoded = None
+    if decoded is not None:
+        return decoded
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _sole_writer(path) as (file, partial):
             with contextlib.suppress(_Damaged):  # another process may have made it while this one waited
-                found = _opened(path, key)
-            if found is None:
+                decoded = _opened(path, key)
+            if decoded is None:
                 _LOG.info("decoding images, once: they are kept in %s", path)
                 _write(file, key, decode())
                 os.replace(partial, path)
-        mapped = found or _opened(path, key)
+        mapped = decoded or _opened(path, key)
         assert mapped is not None
         return mapped
     except (OSError, _Damaged) as error:

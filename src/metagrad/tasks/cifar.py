@@ -7,8 +7,8 @@ from pathlib import Path
 from metagrad.tasks.pools import MetaSplit
 from metagrad.tasks.readers.cifar100 import ARCHIVE, PART, SIDE, find_cifar100
 from metagrad.tasks.readers.folders import find_class_folders, find_divided_folders
-from metagrad.tasks.readers.found import Found, all_parts, places, pool_of
 from metagrad.tasks.readers.image_pickles import find_image_pickle
+from metagrad.tasks.readers.undecoded import Undecoded, all_parts, places, pool_of
 from metagrad.tasks.splits import ClassLists, Published, as_published, divided, published
 
 TITLES: Mapping[str, str] = {"cifar_fs": "CIFAR-FS", "fc100": "FC100"}
@@ -97,6 +97,6 @@ def _load(
     )
 
 
-def _pickles(place: Path, name: Published) -> tuple[Found, ...] | None:
+def _pickles(place: Path, name: Published) -> tuple[Undecoded, ...] | None:
     names = [PICKLES[name].format(part) for part in ("train", "val", "test")]
     return all_parts(place, names, [find_image_pickle(place / one, Path(one).stem, SIDE) for one in names])

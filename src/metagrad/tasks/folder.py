@@ -7,7 +7,7 @@ from pathlib import Path
 from metagrad import checks
 from metagrad.tasks.pools import MetaSplit
 from metagrad.tasks.readers.folders import find_divided_folders
-from metagrad.tasks.readers.found import pool_of
+from metagrad.tasks.readers.undecoded import pool_of
 
 
 def load_folder(directory: str | os.PathLike[str], size: int, cache: str | os.PathLike[str] | None = None) -> MetaSplit:

@@ -13,8 +13,8 @@ from PIL import Image
 from metagrad import checks
 from metagrad.tasks.cache import ClassImages
 from metagrad.tasks.pools import ClassPool
-from metagrad.tasks.readers.found import Found, Pixels, grouped, pool_of
 from metagrad.tasks.readers.image_files import decode_image, decoding, read_image, resized
+from metagrad.tasks.readers.undecoded import Pixels, Undecoded, grouped, pool_of
 
 _VERSION = "hugging face LANCZOS 2"  # change it whenever the same dataset gives other arrays
 
@@ -61,7 +61,7 @@ def load_hugging_face(
     made_from = f"{_VERSION} {dataset._fingerprint} {size} {image} {label}"
     name = f"hugging-face-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}"
     names, rows = _names_and_rows(dataset, label)
-    return pool_of(Found(name, Path(name), made_from, lambda: _classes(dataset, image, size, names, rows)), cache)
+    return pool_of(Undecoded(name, Path(name), made_from, lambda: _classes(dataset, image, size, names, rows)), cache)
 
 
 def _names_and_rows(dataset: Any, label: str) -> tuple[Sequence[str], Sequence[npt.NDArray[np.intp]]]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from metagrad.tasks.pools import MetaSplit
 from metagrad.tasks.readers.folders import find_class_folders, find_divided_folders
-from metagrad.tasks.readers.found import Found, all_parts, places, pool_of
 from metagrad.tasks.readers.image_pickles import find_image_pickle
 from metagrad.tasks.readers.ravi import find_csv
+from metagrad.tasks.readers.undecoded import Undecoded, all_parts, places, pool_of
 from metagrad.tasks.splits import ClassLists, as_published, divided, published
 
 SIDE = 84
@@ -67,26 +67,26 @@ def load_mini_imagenet(
     )
 
 
-def _caches(place: Path) -> tuple[Found, ...] | None:
+def _caches(place: Path) -> tuple[Undecoded, ...] | None:
     names = ["mini-imagenet-cache-train.pkl", "mini-imagenet-cache-val.pkl", "mini-imagenet-cache-test.pkl"]
-    found = [_pickle(place / name, "cache") for name in names]
-    found[1] = found[1] or _pickle(place / "mini-imagenet-cache-validation.pkl", "cache")  # learn2learn's
-    return all_parts(place, names, found)
+    pickles = [_pickle(place / name, "cache") for name in names]
+    pickles[1] = pickles[1] or _pickle(place / "mini-imagenet-cache-validation.pkl", "cache")  # learn2learn's
+    return all_parts(place, names, pickles)
 
 
-def _category_split(place: Path) -> tuple[Found, ...] | None:
+def _category_split(place: Path) -> tuple[Undecoded, ...] | None:
     names = [f"miniImageNet_category_split_{part}.pickle" for part in ("train_phase_train", "val", "test")]
     return all_parts(place, names, [_pickle(place / name, "category-split") for name in names])
 
 
-def _csv(place: Path) -> tuple[Found, ...] | None:
+def _csv(place: Path) -> tuple[Undecoded, ...] | None:
     names = ["train.csv", "val.csv", "test.csv"]
     return all_parts(place, names, [find_csv(place / name, f"mini-imagenet-{name[:-4]}-csv", SIDE) for name in names])
 
 
-def _divided_folders(place: Path) -> tuple[Found, ...] | None:
+def _divided_folders(place: Path) -> tuple[Undecoded, ...] | None:
     return find_divided_folders(place, "mini-imagenet-folders", SIDE)
 
 
-def _pickle(path: Path, form: str) -> Found | None:
+def _pickle(path: Path, form: str) -> Undecoded | None:
     return find_image_pickle(path, f"mini-imagenet-{form}-{path.stem.replace('mini-imagenet-cache-', '')}", SIDE)

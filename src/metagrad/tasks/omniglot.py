@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from metagrad.tasks.archives import Progress, take_inventory
 from metagrad.tasks.pools import MetaSplit, split
-from metagrad.tasks.readers.found import Found, pool_of
+from metagrad.tasks.readers.undecoded import Undecoded, pool_of
 
 
 class Characters(NamedTuple):
@@ -84,7 +84,7 @@ def load_omniglot(
     # One file for each list of characters, so that experiments on different lists do not replace each other's.
     listed = hashlib.sha256(" ".join(names).encode()).hexdigest()[:16]
     path = Path(directory)
-    found = Found(f"omniglot-{listed}", path, inventory.fingerprint(), lambda: inventory.decode(progress))
-    pools = split(pool_of(found, cache), *chosen)
+    images = Undecoded(f"omniglot-{listed}", path, inventory.fingerprint(), lambda: inventory.decode(progress))
+    pools = split(pool_of(images, cache), *chosen)
     turned = {part: getattr(pools, part).with_rotations() for part in rotated}
     return pools._replace(**turned)

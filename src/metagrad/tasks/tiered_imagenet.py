@@ -6,8 +6,8 @@ from pathlib import Path
 
 from metagrad.tasks.pools import MetaSplit
 from metagrad.tasks.readers.folders import find_divided_folders
-from metagrad.tasks.readers.found import Found, all_parts, places, pool_of
 from metagrad.tasks.readers.png_pickles import find_png_pickle
+from metagrad.tasks.readers.undecoded import Undecoded, all_parts, places, pool_of
 from metagrad.tasks.splits import ClassLists, as_published, counted, published
 
 SIDE = 84
@@ -62,10 +62,10 @@ def load_tiered_imagenet(
     )
 
 
-def _png_pickles(place: Path, lists: ClassLists) -> tuple[Found, ...] | None:
+def _png_pickles(place: Path, lists: ClassLists) -> tuple[Undecoded, ...] | None:
     parts = ("train", "val", "test")
-    found = [
+    pickles = [
         find_png_pickle(place, part, f"tiered-imagenet-{part}", SIDE, synsets)
         for part, synsets in zip(parts, lists, strict=True)
     ]
-    return all_parts(place, [f"{part}_images_png.pkl and {part}_labels.pkl" for part in parts], found)
+    return all_parts(place, [f"{part}_images_png.pkl and {part}_labels.pkl" for part in parts], pickles)

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from metagrad.foreign import reason
 from metagrad.tasks.cache import ClassImages
-from metagrad.tasks.readers.found import Found, Pixels, channels_first, contents, grouped, opened, present, state
+from metagrad.tasks.readers.files import contents, opened, present, state
 from metagrad.tasks.readers.held import array, integers, mapping, texts
 from metagrad.tasks.readers.pickles import load_pickle, open_pickle
+from metagrad.tasks.readers.undecoded import Pixels, Undecoded, channels_first, grouped
 from metagrad.tasks.readers.zips import DAMAGE, member, open_zip
 
 ARCHIVE = "cifar-100-python.tar.gz"
@@ -35,21 +36,25 @@ _LONGEST_END = 2**20  # bytes after the last member
 _DAMAGE = (*DAMAGE, tarfile.TarError, TypeError)
 
 
-def find_cifar100(directory: Path) -> Found | None:
+def find_cifar100(directory: Path) -> Undecoded | None:
     """CIFAR-100 in a directory: 600 images of each of 100 fine classes, training images before test images.
 
     Looked for are the archive, a folder `cifar-100-python` with `train`, `test` and `meta`, and `cifar100_mini60.npz`,
     which has 60 images of each class. None where there is none of them.
     """
     archive, folder, part = directory / ARCHIVE, directory / "cifar-100-python", directory / PART
-    if all(present(folder / member) for member in _MEMBERS):
-        files = [folder / member for member in _MEMBERS]
-        return Found("cifar100", folder, f"{_VERSION}\n{state(*files)}", lambda: _of_batches(folder, _from_folder))
+    members = [folder / member for member in _MEMBERS]
+    if all(present(member) for member in members):
+        return Undecoded("cifar100", folder, _made_from(*members), lambda: _of_batches(folder, _from_folder))
     if present(archive):
-        return Found("cifar100", archive, f"{_VERSION}\n{state(archive)}", lambda: _of_batches(archive, _from_archive))
+        return Undecoded("cifar100", archive, _made_from(archive), lambda: _of_batches(archive, _from_archive))
     if present(part):
-        return Found("cifar100-mini60", part, f"{_VERSION}\n{state(part)}", lambda: _of_part(part))
+        return Undecoded("cifar100-mini60", part, _made_from(part), lambda: _of_part(part))
     return None
+
+
+def _made_from(*files: Path) -> str:
+    return f"{_VERSION}\n{state(*files)}"
 
 
 def _from_folder(folder: Path) -> Mapping[str, Any]:

@@ -12,8 +12,8 @@ import numpy as np
 
 from metagrad.foreign import printable, reason
 from metagrad.tasks.cache import ClassImages
-from metagrad.tasks.readers.found import Found, all_parts
 from metagrad.tasks.readers.image_files import ENDINGS, is_image, read_image
+from metagrad.tasks.readers.undecoded import Undecoded, all_parts
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "train": ("train",),
@@ -27,7 +27,7 @@ _LOG = logging.getLogger(__name__)
 _VERSION = "class folders LANCZOS 2"  # change it whenever the same files give other arrays
 
 
-def find_class_folders(directory: Path, name: str, side: int, classes: Sequence[str] | None = None) -> Found | None:
+def find_class_folders(directory: Path, name: str, side: int, classes: Sequence[str] | None = None) -> Undecoded | None:
     """Folders of images in a directory, each a class of that name, its images in the order of their file names.
 
     Images are brought to side × side pixels (`decode_image`). What is neither hidden nor an image file is left out, and
@@ -60,21 +60,21 @@ def find_class_folders(directory: Path, name: str, side: int, classes: Sequence[
         kinds = ", ".join(f"{printable(kind, 40)} {count}" for kind, count in (+left_out).most_common(5))
         _LOG.warning("%s: left out what is no %s file: %s", directory, ", ".join(sorted(ENDINGS)), kinds)
     made_from = "\n".join(f"{one}/{path.name} {state}" for one, paths in files.items() for path, state in paths.items())
-    return Found(name, directory, f"{_VERSION} {side}\n{made_from}", lambda: _classes(files, side))
+    return Undecoded(name, directory, f"{_VERSION} {side}\n{made_from}", lambda: _classes(files, side))
 
 
-def find_divided_folders(directory: Path, name: str, side: int) -> tuple[Found, ...] | None:
+def find_divided_folders(directory: Path, name: str, side: int) -> tuple[Undecoded, ...] | None:
     """Class folders in folders `train`, `val` (or `validation`, `valid`) and `test`; None where no `train` has any.
 
     Raises:
         ValueError: there is one of them, and not all.
     """
-    found = [
+    parts = [
         next((f for folder in called if (f := find_class_folders(directory / folder, f"{name}-{part}", side))), None)
         for part, called in PARTS.items()
     ]
     folders = [f"a folder {' or '.join(called)} with class folders" for called in PARTS.values()]
-    return all_parts(directory, folders, found) if found[0] else None
+    return all_parts(directory, folders, parts) if parts[0] else None
 
 
 def _statuses(folder: Path) -> Mapping[Path, os.stat_result | None]:

@@ -11,7 +11,8 @@ from PIL import Image, UnidentifiedImageError
 
 from metagrad.foreign import reason
 from metagrad.tasks.readers.colours import DAMAGE, MOST_PIXELS, UnsuitableError, as_rgb, check_size
-from metagrad.tasks.readers.found import Pixels, contents
+from metagrad.tasks.readers.files import contents
+from metagrad.tasks.readers.undecoded import Pixels
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".ppm"})
 """Endings of the files that count as images, in small or capital letters."""

@@ -10,15 +10,16 @@ import numpy.typing as npt
 
 from metagrad.foreign import reason
 from metagrad.tasks.cache import ClassImages
-from metagrad.tasks.readers.found import Found, Pixels, channels_first, grouped, present, state
+from metagrad.tasks.readers.files import present, state
 from metagrad.tasks.readers.held import array, integers, mapping
 from metagrad.tasks.readers.pickles import open_pickle
+from metagrad.tasks.readers.undecoded import Pixels, Undecoded, channels_first, grouped
 from metagrad.tasks.splits import numbered_name
 
 _VERSION = "image pickles 1"  # change it whenever the same files give other arrays
 
 
-def find_image_pickle(path: Path, name: str, side: int) -> Found | None:
+def find_image_pickle(path: Path, name: str, side: int) -> Undecoded | None:
     """One pickle of images uint8 [N, side, side, 3], red first, with their classes; None where there is no such file.
 
     Two forms are told apart by their keys. `image_data` and `class_dict`, which has the rows of each class by name: Ren
@@ -33,7 +34,7 @@ def find_image_pickle(path: Path, name: str, side: int) -> Found | None:
     """
     if not present(path):
         return None
-    return Found(name, path, f"{_VERSION} {side}\n{state(path)}", lambda: _classes(path, side))
+    return Undecoded(name, path, f"{_VERSION} {side}\n{state(path)}", lambda: _classes(path, side))
 
 
 def _classes(path: Path, side: int) -> Iterator[ClassImages]:

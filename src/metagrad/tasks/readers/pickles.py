@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from metagrad.foreign import reason
-from metagrad.tasks.readers.found import opened
+from metagrad.tasks.readers.files import opened
 from metagrad.tasks.readers.pickle_stream import read_values
 
 

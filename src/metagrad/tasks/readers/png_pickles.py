@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from metagrad.foreign import reason
 from metagrad.tasks.cache import ClassImages
-from metagrad.tasks.readers.found import Found, Pixels, contents, grouped, present, state
+from metagrad.tasks.readers.files import contents, present, state
 from metagrad.tasks.readers.held import integers, mapping, texts
 from metagrad.tasks.readers.image_files import decode_image
 from metagrad.tasks.readers.pickles import open_pickle
+from metagrad.tasks.readers.undecoded import Pixels, Undecoded, grouped
 from metagrad.tasks.splits import numbered_name
 
 _VERSION = "png pickles 2"  # change it whenever the same files give other arrays
@@ -20,7 +21,7 @@ _VERSION = "png pickles 2"  # change it whenever the same files give other array
 _LONGEST_LIST = 2**20  # bytes of class_names.txt and synsets.txt
 
 
-def find_png_pickle(directory: Path, part: str, name: str, side: int, synsets: Sequence[str]) -> Found | None:
+def find_png_pickle(directory: Path, part: str, name: str, side: int, synsets: Sequence[str]) -> Undecoded | None:
     """`PART_images_png.pkl` with `PART_labels.pkl`, of Ren et al. or MetaOptNet; None where one of them is missing.
 
     The PNG files hold red, green and blue in their proper places: they were written by OpenCV, which takes and gives
@@ -43,7 +44,7 @@ def find_png_pickle(directory: Path, part: str, name: str, side: int, synsets: S
         return None
     described = [path for path in (directory / "class_names.txt", directory / "synsets.txt") if present(path)]
     made_from = f"{_VERSION} {side}\n{state(images, labels, *described)}"
-    return Found(name, images, made_from, lambda: _classes(images, labels, side, synsets))
+    return Undecoded(name, images, made_from, lambda: _classes(images, labels, side, synsets))
 
 
 def _classes(images: Path, labels: Path, side: int, synsets: Sequence[str]) -> Iterator[ClassImages]:

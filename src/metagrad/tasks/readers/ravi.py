@@ -10,8 +10,9 @@ import numpy as np
 
 from metagrad.foreign import printable, reason
 from metagrad.tasks.cache import ClassImages
-from metagrad.tasks.readers.found import Found, contents, present, state
+from metagrad.tasks.readers.files import contents, present, state
 from metagrad.tasks.readers.image_files import read_image
+from metagrad.tasks.readers.undecoded import Undecoded
 
 _VERSION = "csv LANCZOS 2"  # change it whenever the same files give other arrays
 
@@ -19,7 +20,7 @@ _LARGEST = 2**24  # bytes of a list; that of 38,400 images has 2 million
 _MOST_ROWS = 2**18
 
 
-def find_csv(path: Path, name: str, side: int) -> Found | None:
+def find_csv(path: Path, name: str, side: int) -> Undecoded | None:
     """Images listed in a CSV file, class after class in the order of their first row; None where there is no such file.
 
     With the header `filename,label` (Ravi and Larochelle) the images are in a folder `images` beside it, where the file
@@ -48,7 +49,7 @@ def find_csv(path: Path, name: str, side: int) -> Found | None:
     if len(set(every)) < len(every):
         raise ValueError(f"{path} lists an image twice; get it again")
     made_from = f"{_VERSION} {side}\n{state(path, *every)}\n{' '.join(f'{one} {len(f)}' for one, f in files.items())}"
-    return Found(name, path, made_from, lambda: _classes(files, side))
+    return Undecoded(name, path, made_from, lambda: _classes(files, side))
 
 
 def _listed(path: Path) -> Mapping[str, list[Path]]:

@@ -1,19 +1,15 @@
 """Images found on the disk and not decoded yet: what all readers of files give, and the way from there to a pool."""
 
 import os
-import stat
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from metagrad import opening
-from metagrad.foreign import reason
 from metagrad.tasks.cache import LAYOUT, ClassImages, cached, default_cache
 from metagrad.tasks.pools import ClassPool
 
@@ -21,7 +17,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Found:
+class Undecoded:
     """Labelled images in files, not decoded yet.
 
     Args:
@@ -37,11 +33,11 @@ class Found:
     decode: Callable[[], Iterator[ClassImages]]
 
 
-def pool_of(found: Found, cache: str | os.PathLike[str] | None) -> ClassPool:
+def pool_of(images: Undecoded, cache: str | os.PathLike[str] | None) -> ClassPool:
     """The pool of all classes found: decoded on the first call, mapped from the cache file ever after.
 
     Args:
-        found: what a reader found.
+        images: what a reader found.
         cache: directory of the cache file; None for `default_cache()`.
 
     Raises:
@@ -51,7 +47,7 @@ def pool_of(found: Found, cache: str | os.PathLike[str] | None) -> ClassPool:
         UserWarning: as `cached`.
     """
     directory = default_cache() if cache is None else Path(cache)
-    decoded = cached(directory / f"{found.name}.{LAYOUT}.cache", found.made_from, found.decode)
+    decoded = cached(directory / f"{images.name}.{LAYOUT}.cache", images.made_from, images.decode)
     labels = torch.arange(len(decoded.names)).repeat_interleave(torch.tensor(decoded.counts))
     return ClassPool(torch.from_numpy(decoded.images), labels, decoded.names)
 
@@ -68,63 +64,22 @@ def places(directory: str | os.PathLike[str], folders: Sequence[str]) -> list[Pa
     return [Path(directory), *(place for place in within if place.is_dir())]
 
 
-def all_parts(directory: Path, names: Sequence[str], found: Sequence[Found | None]) -> tuple[Found, ...] | None:
+def all_parts(directory: Path, names: Sequence[str], parts: Sequence[Undecoded | None]) -> tuple[Undecoded, ...] | None:
     """What was found of a set that comes in several files; None where nothing was.
 
     Args:
         directory: where they were looked for, for the message.
         names: of the files.
-        found: what was found of each.
+        parts: what was found of each.
 
     Raises:
         ValueError: some are there, and one is not.
     """
-    present = [one for one in found if one is not None]
-    if present and len(present) < len(found):
-        missing = next(name for name, one in zip(names, found, strict=True) if one is None)
+    present = [one for one in parts if one is not None]
+    if present and len(present) < len(parts):
+        missing = next(name for name, one in zip(names, parts, strict=True) if one is None)
         raise ValueError(f"{directory} has {present[0].path.name} but lacks {missing}; put it there")
     return tuple(present) or None
-
-
-def present(path: Path) -> bool:
-    """Whether something of that name is there, even if it is no file: `state` and `opened` say what it is then."""
-    return os.path.lexists(path)
-
-
-def state(*paths: Path) -> str:
-    """Names, sizes and times of change of files: another text where a file was replaced or written to.
-
-    Raises:
-        ValueError: one of them is no regular file, or no link to one.
-    """
-    lines: list[str] = []
-    for path in paths:
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read ({reason(error)})") from error
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{path} is no regular file; put the file itself there, or a link to it")
-        lines.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
-    return "\n".join(lines)
-
-
-def opened(path: Path, largest: int = sys.maxsize) -> IO[bytes]:
-    """A file, or what a link to it leads to, open to read.
-
-    Raises:
-        ValueError: it cannot be opened, is no regular file, or has more than `largest` bytes.
-    """
-    try:
-        return opening.reading(Path(os.path.realpath(path)), largest)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({reason(error)})") from error
-
-
-def contents(path: Path, largest: int) -> bytes:
-    """All bytes of a file; as `opened`."""
-    with opened(path, largest) as file:
-        return file.read(largest)
 
 
 def channels_first(images: npt.NDArray[Any]) -> Pixels:
