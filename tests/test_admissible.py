@@ -43,18 +43,8 @@ def alone(part):
     return nn.Sequential(nn.Linear(4, 4), part, nn.Linear(4, WAYS))
 
 
-SAMPLES = torch.full((1, 1, 2), 0.5, dtype=torch.float64)
 # What is refused, its first word, and the way out that the message names.
 ROWS = [
-    (lambda: alone(nn.Dropout(0.5)), "Dropout '1' drops", lambda: alone(nn.Dropout(0.5)).eval()),
-    (lambda: alone(nn.AlphaDropout(0.1)), "AlphaDropout '1' drops", lambda: alone(nn.AlphaDropout(0.0))),
-    (lambda: Between(nn.LSTM(4, 4, 2, dropout=0.5)), "LSTM 'part' drops", lambda: Between(nn.LSTM(4, 4, 2))),
-    (lambda: alone(nn.RReLU()), "RReLU '1' draws", lambda: alone(nn.LeakyReLU())),
-    (
-        lambda: Between(nn.FractionalMaxPool2d(1, 2), (1, 2, 2)),
-        "FractionalMaxPool2d 'part' draws",
-        lambda: Between(nn.FractionalMaxPool2d(1, 2, _random_samples=SAMPLES.expand(6, 1, 2)), (1, 2, 2)),
-    ),
     (
         lambda: alone(parametrizations.spectral_norm(nn.Linear(4, 4))),
         "_SpectralNorm '1.parametrizations.weight.0' moves",

@@ -11,11 +11,11 @@ LAYERS = [
     {"tree", "memory", "structure", "kernels", "remedies", "spelled_out"},
     {"task"},
     {"prepared"},
-    {"functional", "networks", "admissible", "tasks", "estimators", "optim", "rules"},
+    {"functional", "networks", "objectives", "admissible", "tasks", "estimators", "optim", "rules"},
     {"inner"},
     {"batching", "probing"},
-    {"capture", "choosing", "adapted", "first_look", "not_finite"},
-    {"validity"},
+    {"capture", "choosing", "adapted", "first_look", "not_finite", "node"},
+    {"validity", "unrolled"},
     {"learner"},
     {"training"},
     {"experiments"},
@@ -67,7 +67,7 @@ def test_estimators_know_only_trees():
 
 def test_public_names():
     names = {
-        *("MetaLearner", "Task", "Batch", "InnerLoop", "WholeModel", "PartOfModel", "Proximal"),
+        *("MetaLearner", "Objective", "Task", "Batch", "InnerLoop", "WholeModel", "PartOfModel", "Proximal"),
         *(
             "SGD",
             "Adam",

@@ -193,7 +193,7 @@ def test_what_is_made_under_inference_mode_serves_outside_it():
         adapted = learner.adapt(one(TASKS, 0).support)
         learner.backward(make_tasks((4,)))
     torch.nn.utils.clip_grad_norm_(learner.parameters(), 1e-3)
-    adapted(TASKS.query.inputs[0]).sum().backward()
+    adapted.requires_grad_(True)(TASKS.query.inputs[0]).sum().backward()
     assert all(p.grad is not None for p in adapted.parameters())
 
 

@@ -8,6 +8,7 @@ from . import functional as functional
 from . import inner as inner
 from . import learner as learner
 from . import networks as networks
+from . import objectives as objectives
 from . import optim as optim
 from . import rules as rules
 from . import task as task
@@ -36,6 +37,7 @@ from .inner.trajectory import Slots as Slots
 from .inner.trajectory import SquareRoot as SquareRoot
 from .inner.trajectory import Stored as Stored
 from .learner import MetaLearner as MetaLearner
+from .objectives import Objective as Objective
 from .rules import SGD as SGD
 from .rules import Adam as Adam
 from .rules import AdamW as AdamW

@@ -10,26 +10,36 @@ from torch.overrides import TorchFunctionMode
 
 from metagrad import functional, tree
 from metagrad.batching import Eager, evaluated
+from metagrad.functional import Statistics
+from metagrad.inner.derivatives import Derivatives
 from metagrad.inner.loop import InnerLoop, LastState
 from metagrad.prepared import NonFiniteError, Prepared
 from metagrad.tree import Tree
 
 
 class AdaptedModel(nn.Module):
-    """A copy of the user's model with adapted parameters; normalises by the statistics of each batch it is given."""
+    """A copy of the user's model with adapted values. They require no gradient: `MetaLearner.unroll` has those that do.
 
-    def __init__(self, model: nn.Module, adapted: Mapping[str, Tensor]) -> None:
+    Args:
+        model: the user's module.
+        adapted: values by dotted name.
+        statistics: by what batch norm normalises: "batch", "running", or None for what the module's mode says.
+    """
+
+    def __init__(self, model: nn.Module, adapted: Mapping[str, Tensor], statistics: Statistics = None) -> None:
         super().__init__()
-        with _Detaching():
-            self.model = copy.deepcopy(model)
-        self.model.zero_grad(set_to_none=True)
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
+            with _Detaching():
+                self.model = copy.deepcopy(model)
+            self.model.zero_grad(set_to_none=True)
+            self.model.requires_grad_(False)
             for name, value in adapted.items():
                 self.model.get_parameter(name).copy_(value)
+        self._statistics: Statistics = statistics
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Predictions [N, ...]."""
-        return functional.call(self.model, dict(self.model.named_parameters()), inputs)
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As the user's module."""
+        return functional.called(self.model, self._statistics, args, kwargs)
 
 
 class _Detaching(TorchFunctionMode):
@@ -44,13 +54,10 @@ class _Detaching(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def adapted_model(
-    model: nn.Module, loop: InnerLoop, meta: Tree, task: Prepared, num_steps: int, execution: Eager
-) -> AdaptedModel:
-    """A copy of `model` with the parameters φ_S that `loop` adapts to the support set of `task`.
+def adapted_values(loop: InnerLoop, meta: Tree, task: Prepared, num_steps: int, execution: Eager) -> dict[str, Tensor]:
+    """The parameters φ_S that `loop` adapts to the support set of one task, by dotted name.
 
     Args:
-        model: the module that `loop` adapts.
         loop: learner and rule.
         meta: the meta-parameters.
         task: one task, with a task axis of length 1; its query set is not read.
@@ -60,12 +67,12 @@ def adapted_model(
     Raises:
         NonFiniteError: an adapted parameter is not finite.
     """
-    adapted_values = evaluated(
-        lambda loop, derivatives: LastState(loop, derivatives, num_steps), loop, meta, task, execution
-    )
-    values = {name: value.squeeze(0) for name, value in tree.items(adapted_values)}
+
+    def last(loop: InnerLoop, derivatives: Derivatives) -> LastState:
+        return LastState(loop, derivatives, num_steps)
+
+    values = {name: value.squeeze(0) for name, value in tree.items(evaluated(last, loop, meta, task, execution))}
     for name, value in values.items():
         if not value.isfinite().all():
             raise NonFiniteError(f"{name} is not finite after {num_steps} inner steps; try a smaller inner lr", 0)
-    with torch.inference_mode(False):
-        return AdaptedModel(model, values)
+    return values

@@ -20,7 +20,7 @@ class Refusal:
     Attributes:
         what: its name in the documentation.
         applies: whether a module is of this kind; modules below it are asked themselves.
-        why: what is wrong with it, going on from its name; `{rate}` stands for the share that dropout drops.
+        why: what is wrong with it, going on from its name.
         cure: what to do.
     """
 
@@ -40,7 +40,7 @@ def check(module: nn.Module) -> None:
         for refusal in REFUSED:
             if refusal.applies(part):
                 name = f"{type(part).__name__} {path!r}" if path else type(part).__name__
-                raise ValueError(f"{name} {refusal.why.format(rate=_rate(part))}; {refusal.cure}")
+                raise ValueError(f"{name} {refusal.why}; {refusal.cure}")
     for name, parameter in module.named_parameters():
         if parameter.requires_grad and parameter.is_complex():
             raise ValueError(
@@ -49,6 +49,22 @@ def check(module: nn.Module) -> None:
             )
         if parameter.requires_grad and parameter.layout != torch.strided:
             raise ValueError(f"parameter {name!r} is {parameter.layout}; keep it dense, with to_dense()")
+
+
+def draws(module: nn.Module) -> bool:
+    """Whether a layer of torch's own in this module draws random numbers in its present mode.
+
+    >>> draws(nn.Sequential(nn.Dropout(0.5)).train()), draws(nn.Sequential(nn.Dropout(0.5)).eval())
+    (True, False)
+    """
+    return any(
+        (part.training and (_rate(part) > 0 or isinstance(part, nn.RReLU)))
+        or (
+            isinstance(part, nn.FractionalMaxPool2d | nn.FractionalMaxPool3d)
+            and getattr(part, "_random_samples") is None  # noqa: B009 -- private, and torch's type of it is wrong
+        )
+        for part in module.modules()
+    )
 
 
 def _rate(part: nn.Module) -> float:
@@ -72,27 +88,6 @@ def _lacks_parameters(part: nn.Module) -> bool:
 
 
 REFUSED = (
-    Refusal(
-        "`Dropout` and its kin, `MultiheadAttention` and `RNN`, `LSTM`, `GRU` with dropout, in train mode",
-        lambda part: part.training and _rate(part) > 0,
-        "drops activations at random (p = {rate:g}), so the model is not a function of its parameters",
-        "set p = 0, or call model.eval() (batch norm uses the batch's statistics in eval mode too)",
-    ),
-    Refusal(
-        "`RReLU` in train mode",
-        lambda part: isinstance(part, nn.RReLU) and part.training,
-        "draws its slopes at random, so the model is not a function of its parameters",
-        "call .eval() on it, or take LeakyReLU",
-    ),
-    Refusal(
-        "`FractionalMaxPool2d`, `FractionalMaxPool3d` without `_random_samples`",
-        lambda part: (
-            isinstance(part, nn.FractionalMaxPool2d | nn.FractionalMaxPool3d)
-            and getattr(part, "_random_samples") is None  # noqa: B009 -- private, and torch's type of it is wrong
-        ),
-        "draws its regions at random, so the model is not a function of its parameters",
-        "give it _random_samples, or take AdaptiveMaxPool",
-    ),
     Refusal(
         "`spectral_norm`, old and new, in train mode",
         _estimates_a_norm,

@@ -9,19 +9,21 @@ import copy
 import functools
 import types
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
+from metagrad import structure
 from metagrad.kernels import plain_attention, without_cudnn
 from metagrad.remedies import add_remedy
 from metagrad.spelled_out import SPELLED_OUT
 
 Result = TypeVar("Result")
+Statistics = Literal["batch", "running"] | None
 
 
 def call(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
@@ -39,47 +41,72 @@ def call(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) ->
         >>> call(layer, {"weight": torch.ones(1, 2), "bias": torch.zeros(1)}, torch.tensor([[3.0, 4.0]]))
         tensor([[7.]])
     """
-    return evaluate(_forward, module, parameters, inputs.clone())  # which the module may write on
+    return evaluate(_forward, [(module, parameters)], inputs.clone())  # which the module may write on
+
+
+def called(module: nn.Module, statistics: Statistics, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What `module(*args, **kwargs)` gives, neither the module nor the arguments written on."""
+    args, kwargs = structure.map(Tensor.clone, (args, kwargs))
+    return evaluate(lambda private, _: private(*args, **kwargs), [(module, {})], None, statistics)
 
 
 def evaluate(
-    function: Callable[..., Result], module: nn.Module, parameters: Mapping[str, Tensor], *arguments: Any
+    function: Callable[..., Result],
+    modules: Sequence[tuple[nn.Module, Mapping[str, Tensor]]],
+    data: Any,
+    statistics: Statistics = None,
 ) -> Result:
-    """`function(copy, *arguments)` at a private copy of `module` with other parameters, twice differentiable.
+    """`function(first, data, *others)` at private copies of modules with other parameters, twice differentiable.
 
     Attention runs on the math backend, because the fused kernels have no second derivative, and recurrent layers
     outside cuDNN for the same reason.
 
     Args:
-        function: of a module and further arguments; what it does to the module stays in the copy.
-        module: any module.
-        parameters: as for `with_parameters`.
-        arguments: handed on as they are.
+        function: of modules and data; what it does to the modules stays in the copies.
+        modules: each with its parameters, as for `with_parameters`.
+        data: handed on as it is.
+        statistics: as for `with_parameters`.
     """
-    private = with_parameters(module, parameters)
-    recurrent = torch.backends.cudnn.is_available() and any(isinstance(m, nn.RNNBase) for m in private.modules())
+    first, *others = [with_parameters(module, parameters, statistics) for module, parameters in modules]
+    copies = (first, *others)
+    recurrent = torch.backends.cudnn.is_available() and any(
+        isinstance(part, nn.RNNBase) for module in copies for part in module.modules()
+    )
     with plain_attention, without_cudnn if recurrent else nullcontext():
         try:
-            return function(private, *arguments)
+            return function(first, data, *others)
         except (RuntimeError, ValueError) as error:
             add_remedy(error)
             raise
 
 
-def with_parameters(module: nn.Module, parameters: Mapping[str, Tensor]) -> nn.Module:
+def check_statistics(statistics: object) -> None:
+    """Require "batch", "running" or None.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if statistics not in ("batch", "running", None):
+        raise ValueError(
+            f"batch_statistics must be 'batch', 'running' or None for the module's own mode, got {statistics!r}"
+        )
+
+
+def with_parameters(module: nn.Module, parameters: Mapping[str, Tensor], statistics: Statistics = None) -> nn.Module:
     """A copy of the tree of modules with `parameters` in place of its own, to be called and thrown away.
 
-    Parameters that are not named are the module's. Batch norm always normalises by the statistics of its inputs, in
-    train and eval mode alike (the convention of MAML), and neither reads nor writes running ones; other buffers are
+    Parameters that are not named are the module's. In train mode batch norm normalises by the statistics of its inputs
+    and leaves running ones alone (the convention of MAML); in eval mode by the running ones, as everywhere. Buffers are
     copied. Lists, dicts, bound methods, closures, defaults and weak references that hold parts of the module hold those
     of the copy; so do objects of other classes in whose attributes they stand. What else there is, is shared.
 
     Args:
         module: any module.
         parameters: dotted names as in `module.named_parameters()`; tied parameters under their first name.
+        statistics: by which batch norm normalises, whatever its mode: "batch" or "running"; None by its mode.
     """
     taken = {id(p): parameters[name] for name, p in module.named_parameters() if name in parameters}
-    return _Copying(taken).module(module)
+    return _Copying(taken, statistics).module(module)
 
 
 def trainable(module: nn.Module) -> dict[str, Tensor]:
@@ -131,10 +158,11 @@ class _Copying:
 
     Args:
         made: what stands in the copy for an object of the original, by its `id`; grows with the copy.
+        statistics: by which batch norm normalises.
     """
 
-    def __init__(self, made: dict[int, Any]) -> None:
-        self._made = made
+    def __init__(self, made: dict[int, Any], statistics: Statistics) -> None:
+        self._made, self._statistics = made, statistics
 
     def module(self, original: nn.Module) -> nn.Module:
         """The copy of a module and of all below it."""
@@ -153,7 +181,10 @@ class _Copying:
                 attributes[name] = self.value(value, owned=True)
         dropped: frozenset[str] = frozenset()
         if isinstance(original, _BatchNorm):
-            dropped = _STATISTICS  # without running statistics it takes the batch's
+            by_batch = original.training if self._statistics is None else self._statistics == "batch"
+            attributes["training"] = by_batch
+            if by_batch:
+                dropped = _STATISTICS  # without running statistics it takes the batch's
             attributes["momentum"] = 0.0  # None would have it read how many batches it has seen
         attributes["_parameters"] = {name: self._made.get(id(p), p) for name, p in state["_parameters"].items()}
         attributes["_buffers"] = {

@@ -1,31 +1,38 @@
 """What users hold: a module that meta-learns the parameters of their own module."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from metagrad import admissible, checks, functional, structure, tree
-from metagrad.adapted import AdaptedModel, adapted_model
+from metagrad.adapted import AdaptedModel, adapted_values
 from metagrad.batching import Eager, MetaGradient, branch, evaluated, meta_gradient
+from metagrad.batching.execution import Backend
 from metagrad.capture import Capture, Mode
 from metagrad.choosing import Auto, Chooser, Decision
 from metagrad.choosing.auto import wanted
-from metagrad.estimators.base import Estimator
+from metagrad.estimators.base import Estimator, Pullback
 from metagrad.estimators.families import warn_if_exact
+from metagrad.functional import Statistics
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
-from metagrad.inner.learner import Learner, Loss, Metrics
+from metagrad.inner.learner import HasValues, Learner, learned
 from metagrad.inner.learners import PartOfModel, Proximal, WholeModel
 from metagrad.inner.loop import AdaptationCurve, InnerLoop
+from metagrad.inner.motion import Evidence
 from metagrad.inner.precision import Precision, kernels
 from metagrad.inner.trajectory import Stored, Trajectory
+from metagrad.node import Stretch
+from metagrad.objectives import Loss, Metrics, Objective
 from metagrad.prepared import NonFiniteError, Prepared, prepare
 from metagrad.probing import Probe, TaskProbe, first_tasks
 from metagrad.rules import UpdateRule
-from metagrad.task import Batch, Task
+from metagrad.structure import Data
+from metagrad.task import Steps, Task
 from metagrad.tree import Tree
-from metagrad.validity import TaskChecks, require_finite
+from metagrad.unrolled import CarriedState, UnrolledModel, Unrolling
+from metagrad.validity import TaskChecks, require_finite, require_hyper
 
 __all__ = ["AdaptedModel", "Evaluation", "MetaLearner", "NonFiniteError"]
 
@@ -39,24 +46,30 @@ class Evaluation:
 
 
 class MetaLearner(nn.Module):
-    """Meta-learns the initial parameters of `model` (and the rates of a rule that learns them).
+    """Meta-learns what adapting `model` to a task depends on: its start, its rule's settings, a hyper module.
 
-        min over m of the mean over tasks of  query loss(φ_K(m)),   φ_{k+1} = rule(φ_k, ∇ support loss(φ_k))
+        min over m of the mean over tasks of  query loss(φ_K(m), m),   φ_{k+1} = rule(φ_k, ∇ support loss(φ_k, m), m, k)
 
     Its parameters are the model's own, so any torch optimizer, scheduler, clipping or `state_dict` works as usual.
-    The model is only read: batch norm uses the statistics of each support or query set (the convention of MAML) and
-    writes no running ones.
+    The model is only read. What the constructor was given does not change afterwards: make a new learner.
 
     Args:
-        model: any module of one input tensor [N, ...].
-        loss: (predictions, targets) → 0-d tensor, for support and query alike.
-        rule: `SGD(lr=…)`, `Momentum(…)` or `LearnedRates(…)`.
+        model: any module; where `learner` is given, by default that learner's own.
+        loss: (predictions, targets) → 0-d tensor on tasks of `Batch`; or an `Objective`, functions of (model, batch).
+        rule: how an inner step moves the parameters: `SGD(lr=…)`, `AdamW(…)`, any `UpdateRule`.
         num_steps: K, inner steps in meta-training, at least 1.
         estimator: how the meta-gradient goes back through them: `Exact()`, which is MAML, `Binomial(order=2)`, or a
             name, such as "maml" or "fomaml"; `Auto(tolerance=0.1)`, which is "auto", chooses by measured errors.
-        adapts: what adapts within a task: names, prefixes at a dot or a predicate on dotted names; None for all.
-        proximal: λ of an anchor (λ/2)·‖φ − start‖² in the inner loss; None for none.
+        query_loss: (predictions, targets) → 0-d tensor on the query set; None for `loss`.
         metrics: name → (predictions, targets) → 0-d tensor, measured on the query set.
+        hyper: a module that the `Objective` reads as its third argument; its parameters are meta-learned.
+        learn_start: whether the start of what adapts is meta-learned; if not, it is the model's present values.
+        adapts: what adapts within a task: names, prefixes at a dot, patterns with `*`, or a predicate on dotted names;
+            None for all.
+        proximal: λ of an anchor (λ/2)·‖φ − start‖² in the inner loss; None for none.
+        learner: a `Learner` of your own in place of `loss`, `query_loss`, `metrics`, `adapts` and `proximal`.
+        batch_statistics: by what batch norm normalises: "batch", "running", or None for what the module's mode says:
+            in train mode each batch, running ones untouched (the convention of MAML); in eval mode the running ones.
         curvature: how one curvature product is done, from `metagrad.inner.curvature`.
         task_chunk: how many tasks run side by side; None for all, 1 for a plain loop.
         link_chunk: how many inner steps' products run side by side in one round; None for all.
@@ -64,6 +77,10 @@ class MetaLearner(nn.Module):
             `metagrad.inner.trajectory`: `SquareRoot()` or `Logarithmic()` for long inner loops; None for `Stored()`.
         reuse: of how many of the last inner steps the graph of the gradient is kept for the curvature products. Memory:
             that many graphs; saves a gradient a product.
+        derivatives: "autograd" differentiates by `torch.autograd` from the start, "auto" where `torch.func` fails.
+        seed: of models that draw random numbers, such as dropout in train mode: each inner step of each task draws
+            under a seed made of this number, the task's values and the step. None for 0, with a warning where no layer
+            says that it draws.
         capture: "off" evaluates as written; "auto", "whole" or "pieces" trace and compile at the first call, for half a
             minute, and replay from then on: see `metagrad.capture.Capture`.
         streams: threads that work on tasks at once under "pieces"; None as many as pay off.
@@ -71,65 +88,121 @@ class MetaLearner(nn.Module):
             Parameters, states, losses and sums stay in float32.
 
     Raises:
-        ValueError: an argument out of range, active dropout, a model with nothing to train.
+        ValueError: an argument out of range, a model with nothing to train or that cannot be a pure function.
         TypeError: an argument of the wrong kind.
     """
 
     def __init__(
         self,
-        model: nn.Module,
-        loss: Loss,
-        rule: UpdateRule,
-        num_steps: int,
-        estimator: Estimator | Auto | str,
+        model: nn.Module | None = None,
+        loss: Loss | Objective | None = None,
+        rule: UpdateRule | None = None,
+        num_steps: int | None = None,
+        estimator: Estimator | Auto | str | None = None,
         *,
+        query_loss: Loss | None = None,
+        metrics: Mapping[str, Loss] | None = None,
+        hyper: nn.Module | None = None,
+        learn_start: bool = True,
         adapts: str | Sequence[str] | Callable[[str], bool] | None = None,
         proximal: float | None = None,
-        metrics: Mapping[str, Loss] | None = None,
+        learner: Learner | None = None,
+        batch_statistics: Statistics = None,
         curvature: CurvatureProduct = reverse_over_reverse,
         task_chunk: int | None = None,
         link_chunk: int | None = None,
         trajectory: Trajectory | None = None,
         reuse: int = 0,
+        derivatives: Backend = "auto",
+        seed: int | None = None,
         capture: Mode = "off",
         streams: int | None = None,
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
+        if rule is None or num_steps is None or estimator is None:
+            missing = [n for n, v in (("rule", rule), ("num_steps", num_steps), ("estimator", estimator)) if v is None]
+            raise TypeError(f"MetaLearner needs {' and '.join(missing)}")
+        if learner is None:
+            if model is None or loss is None:
+                raise TypeError("MetaLearner needs a model and a loss, or a learner")
+            if not isinstance(loss, Objective):
+                checks.function("loss", loss)
+            for name, metric in (metrics or {}).items():
+                checks.function(f"the metric {name!r}", metric)
+            if proximal is not None:
+                checks.number("proximal (None for no anchor)", proximal, above=0)
+            options: dict[str, Any] = {
+                "metrics": metrics or {},
+                "query_loss_function": query_loss,
+                "hyper": hyper,
+                "learn_start": learn_start,
+                "precision": precision,
+                "batch_statistics": batch_statistics,
+            }
+            part = None if adapts is None else PartOfModel(model, loss, adapts, **options)
+            whole = WholeModel(model, loss, **options) if part is None else part
+            learner = whole if proximal is None else Proximal(whole, proximal)
+        elif any(given is not None for given in (loss, query_loss, metrics, adapts, proximal)):
+            raise TypeError("a learner of your own has its own losses: leave out loss, query_loss, metrics and adapts")
+        self.model = _module("model", model if model is not None else getattr(learner, "model", None))
+        self.hyper = hyper
+        admissible.check(self.model)
+        self.loop = InnerLoop(
+            learner, rule, num_steps, curvature, link_chunk, reuse, Stored() if trajectory is None else trajectory, seed
+        )
         policy = wanted(estimator)
         if isinstance(policy, Estimator):
             warn_if_exact(policy, num_steps)
-        checks.function("loss", loss)
-        for name, metric in (metrics or {}).items():
-            checks.function(f"the metric {name!r}", metric)
-        if proximal is not None:
-            checks.number("proximal (None for no anchor)", proximal, above=0)
-        learner: Learner
-        if adapts is None:
-            learner = WholeModel(model, loss, metrics or {}, precision=precision)
-        else:
-            learner = PartOfModel(model, loss, adapts, metrics or {}, precision=precision)
-        if proximal is not None:
-            learner = Proximal(learner, proximal)
-        admissible.check(model)
-        self.loop = InnerLoop(
-            learner, rule, num_steps, curvature, link_chunk, reuse, Stored() if trajectory is None else trajectory
-        )
-        self.capture = Capture(capture, streams, otherwise=Eager(task_chunk))
+        self.capture = Capture(capture, streams, otherwise=Eager(task_chunk, derivatives))
         self.precision: Precision = precision
-        self.model = model
+        self.batch_statistics: Statistics = batch_statistics
         self._loss = loss  # if it is a module, it moves with the rest
         self.estimator = policy
         self.chooser = Chooser(policy, num_steps) if isinstance(policy, Auto) else None
-        settings = rule.initial_meta(learner.start({"model": {**functional.trainable(model)}}), num_steps)
+        settings = rule.initial_meta(learner.start(self._values()), num_steps)
         self._settings = settings = tree.detach(settings)
         self.rates = nn.ParameterList([nn.Parameter(value) for value in tree.leaves(settings)])
-        self._checks = TaskChecks(model, loss)
+        self._checks = TaskChecks(self.model, loss)
+        self._complete = True
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse to change what the constructor was given, which the inner loop was made of.
+
+        Raises:
+            AttributeError: `name` is one of these.
+        """
+        if name in _GIVEN and "_complete" in self.__dict__:
+            raise AttributeError(f"{name} of a MetaLearner does not change; make a new MetaLearner with another {name}")
+        super().__setattr__(name, value)
+
+    @property
+    def rule(self) -> UpdateRule:
+        """How an inner step moves the parameters."""
+        return self.loop.rule
+
+    @property
+    def num_steps(self) -> int:
+        """K, inner steps in meta-training."""
+        return self.loop.num_steps
 
     @property
     def task_chunk(self) -> int | None:
         """How many tasks run side by side; None for all."""
         return self.capture.otherwise.task_chunk
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Parameter]]:
+        """As of any module, without a start that is given and not learned: nothing ever gives it a gradient."""
+        given = (
+            {id(leaf) for leaf in tree.leaves(branch(self._values(), "fixed"))}
+            if "_complete" in self.__dict__
+            else set()
+        )
+        for name, parameter in super().named_parameters(prefix, recurse, remove_duplicate):
+            if id(parameter) not in given:
+                yield name, parameter
 
     def learned_settings(self) -> dict[str, Tensor]:
         """What the rule has learned, by dotted name: "lr" for one rate, "lr.head.weight" for one of many."""
@@ -140,13 +213,23 @@ class MetaLearner(nn.Module):
         values = iter(self.rates)
         return tree.map(lambda _: next(values), self._settings)
 
+    def _values(self) -> Tree:
+        """The meta-parameters of model and hyper module."""
+        learner = self.loop.learner
+        if isinstance(learner, HasValues):
+            return learner.values()
+        values: dict[str, Tree] = {"model": {**functional.trainable(self.model)}}
+        return values if self.hyper is None else {**values, "hyper": {**functional.trainable(self.hyper)}}
+
     def meta(self) -> Tree:
-        """The meta-parameters as a tree that shares the values: {"model": …} and, where rates are learned, "rule".
+        """The meta-parameters as a tree that shares the values: "model", "hyper" and "rule", those that there are.
+
+        In branch "fixed" stands a start that is read and not learned.
 
         Raises:
-            ValueError: parameters were frozen or thawed since the rates were made.
+            ValueError: parameters were frozen or thawed since the rule's settings were made.
         """
-        meta: dict[str, Tree] = {"model": {**functional.trainable(self.model)}}
+        meta = cast(dict[str, Tree], self._values())
         if not len(self.rates):
             return meta
         start = self.loop.learner.start(meta)
@@ -157,14 +240,14 @@ class MetaLearner(nn.Module):
             raise ValueError(
                 f"{changed} was frozen or thawed since the learned settings were made; make a new MetaLearner"
             )
-        meta["rule"] = self._own()
-        return meta
+        return {**meta, "rule": self._own()}
 
     def meta_gradient(self, tasks: Task | Iterable[Task]) -> MetaGradient:
         """The mean meta-gradient over `tasks`, without touching any `.grad`; under "auto" it counts as a meta-step.
 
         Args:
-            tasks: leaves [T, N, ...], or a list of tasks with leaves [N, ...] whose sizes may differ.
+            tasks: every tensor with a leading task axis, [T, N, ...]; or a list of tasks with leaves [N, ...] whose
+                sizes may differ.
 
         Raises:
             ValueError: tasks that are empty, out of range or of another kind than the model.
@@ -173,19 +256,25 @@ class MetaLearner(nn.Module):
         return self._mean_over(tasks, self.meta())
 
     def _mean_over(self, tasks: Task | Iterable[Task], meta: Tree) -> MetaGradient:
-        prepared = self._prepare(tasks, meta)
+        prepared, loop = self._prepare(tasks, meta), self._loop()
         with kernels(self.precision):
             if self.chooser is None:
-                return self._meta_gradient(cast(Estimator, self.estimator), meta, prepared)
-            proposal = self.chooser.propose(self.loop, meta, prepared, self.task_chunk)
-            result = self._meta_gradient(proposal.estimator, meta, prepared)
+                return self._meta_gradient(loop, cast(Estimator, self.estimator), meta, prepared)
+            proposal = self.chooser.propose(loop, meta, prepared, self.task_chunk)
+            result = self._meta_gradient(loop, proposal.estimator, meta, prepared)
         self.chooser.commit(proposal, result.diagnostics)
         return result
 
-    def _meta_gradient(self, estimator: Estimator, meta: Tree, prepared: Prepared) -> MetaGradient:
-        result = meta_gradient(self.loop, estimator, meta, prepared, execution=self.capture)
-        require_finite(result, self.loop, meta, prepared, self._loss)
+    def _meta_gradient(self, loop: InnerLoop, estimator: Estimator, meta: Tree, prepared: Prepared) -> MetaGradient:
+        result = meta_gradient(loop, estimator, meta, prepared, execution=self.capture)
+        require_finite(result, loop, meta, prepared, self._loss)
+        require_hyper(result, estimator)
         return result
+
+    def _loop(self) -> InnerLoop:
+        """The inner loop, with a seed where layers of the model draw random numbers at present."""
+        drawing = self.loop.seed is None and admissible.draws(self.model)
+        return replace(self.loop, seed=0) if drawing else self.loop
 
     @property
     def in_use(self) -> Estimator | None:
@@ -205,7 +294,7 @@ class MetaLearner(nn.Module):
         meta = self.meta()
         result = self._mean_over(tasks, meta)
         gradients = dict(tree.items(result.gradient))
-        for path, parameter in tree.items(meta):
+        for path, parameter in tree.items(learned(meta)):
             if parameter.requires_grad:  # rates can be frozen like any parameter
                 gradient = gradients[path].to(parameter.dtype)
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
@@ -230,7 +319,7 @@ class MetaLearner(nn.Module):
         if self.in_use is None:
             raise ValueError(f"{self.estimator!r} has not chosen an estimator yet; take a meta-gradient first")
         with kernels(self.precision):
-            return TaskProbe(self.loop, meta, task).measure(self.in_use)
+            return TaskProbe(self._loop(), meta, task).measure(self.in_use)
 
     def evaluate(self, tasks: Task | Iterable[Task], num_steps: int | None = None) -> Evaluation:
         """Query loss and metrics after 0, 1, … S inner steps; works under `no_grad` and `inference_mode`.
@@ -248,18 +337,20 @@ class MetaLearner(nn.Module):
         with kernels(self.precision):
             measured = evaluated(
                 lambda loop, derivatives: AdaptationCurve(loop, derivatives, steps),
-                self.loop,
+                self._loop(),
                 meta,
                 self._prepare(tasks, meta),
                 self.capture.otherwise,
             )
         return Evaluation(cast(Tensor, branch(measured, "loss")), cast(Metrics, branch(measured, "metrics")))
 
-    def adapt(self, support: Batch, num_steps: int | None = None) -> AdaptedModel:
-        """A module adapted to one task, ready to predict.
+    def adapt(self, support: Data, num_steps: int | None = None) -> AdaptedModel:
+        """A module adapted to one task, ready to predict: values, through which no gradient passes.
+
+        Its parameters require no gradient; what is to be differentiated through the inner steps is `unroll`.
 
         Args:
-            support: inputs [N, ...] and targets [N, ...], no task axis.
+            support: data without a task axis, such as `Batch(inputs [N, ...], targets [N, ...])`.
             num_steps: inner steps, as in training by default; 0 gives the start.
 
         Raises:
@@ -267,14 +358,81 @@ class MetaLearner(nn.Module):
         """
         steps = self._steps(num_steps)
         meta = self.meta()
-        alone = structure.map(lambda leaf: leaf.unsqueeze(0), support)
-        prepared = self._prepare(Task(alone, alone), meta, single=True)
+        prepared = self._alone(support, meta)
         with kernels(self.precision):
-            return adapted_model(self.model, self.loop, meta, prepared, steps, self.capture.otherwise)
+            values = adapted_values(self._loop(), meta, prepared, steps, self.capture.otherwise)
+        return AdaptedModel(self.model, values, self.batch_statistics)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Predictions [N, ...] of the model before adaptation, batch norm by the batch's statistics."""
-        return functional.call(self.model, functional.trainable(self.model), inputs)
+    def unroll(
+        self,
+        support: Data | Callable[[int], Data],
+        num_steps: int | None = None,
+        *,
+        stops: Iterable[int] = (),
+        state: CarriedState | None = None,
+    ) -> UnrolledModel:
+        """The model after K inner steps on one task, its parameters on the tape of the caller's autograd graph.
+
+            loss = F.cross_entropy(adapted(x), y) + 0.1 * penalty(adapted);   loss.backward()
+
+        Any expression of the result can be differentiated: `.grad` of model, rule settings and hyper module receive
+        the estimate. Memory: the trajectory, until the graph is freed; no graph of the inner steps.
+
+        Args:
+            support: data without a task axis; `Steps` of other data at each step; or a function k ↦ data.
+            num_steps: K; by default that of training, or the length of `Steps`.
+            stops: steps in 1..K whose states are wanted on the tape too: `result.at(k)`. Each stretch between stops is
+                pulled back by itself: exactly for `Exact()`; expansions are taken anew in each, closer to exact, for
+                the products of their parts.
+            state: of an earlier result, to carry on from there; `state.detach()` cuts what came before.
+
+        Raises:
+            ValueError: as `meta_gradient` for the data; an estimator that needs the query loss itself
+                (`FiniteDifference`, `Implicit`, `Reptile`); "auto" before it has chosen; a state of another rule.
+        """
+        if num_steps is None and isinstance(support, Steps):
+            num_steps = len(structure.leaves(support)[0])
+        steps = self._steps(num_steps)
+        checks.integer("num_steps", steps, least=1)
+        estimator = self.in_use
+        if estimator is None:
+            raise ValueError(f"{self.estimator!r} has not chosen an estimator yet; take a meta-gradient first")
+        if not isinstance(estimator, Pullback):
+            raise ValueError(
+                f"{estimator!r} needs the query loss itself, which an unrolled model does not know; take an estimator "
+                "that pulls back, such as Exact() or Binomial(order=2), or learner.backward(tasks)"
+            )
+        meta = self.meta()
+        if not callable(support):
+            self._alone(support, meta)
+        stretch = Stretch(
+            self._loop(),
+            estimator,
+            meta,
+            lambda seed: Evidence(support, seed),
+            self.capture.otherwise,
+            self.precision,
+            None,
+        )
+        unrolling = Unrolling(stretch, self.model, lambda adapted: self._whole(adapted, meta), self.batch_statistics)
+        return unrolling.run(support, steps, stops, state)
+
+    def _whole(self, adapted: Tree, meta: Tree) -> dict[str, Tensor]:
+        """All parameters of the module, given those that adapted."""
+        learner = self.loop.learner
+        if isinstance(learner, HasValues):
+            return learner.parameters(adapted, meta)
+        return dict(tree.items(branch(meta, "model"))) | dict(tree.items(adapted))
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the model gives before adaptation, batch norm by `batch_statistics`."""
+        return functional.called(self.model, self.batch_statistics, args, kwargs)
+
+    def _alone(self, support: Data, meta: Tree) -> Prepared:
+        """The data of one task as a checked batch of one."""
+        alone = structure.map(lambda leaf: leaf.unsqueeze(0), support)
+        query = alone.data if isinstance(alone, Steps) else alone
+        return self._prepare(Task(alone, query), meta, single=True)
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
@@ -296,3 +454,16 @@ class MetaLearner(nn.Module):
         with kernels(self.precision):
             self._checks.check(prepared, isinstance(tasks, Task) and not single, self.loop.learner, meta)
         return prepared
+
+
+_GIVEN = frozenset(
+    {"model", "loss", "rule", "num_steps", "hyper", "learn_start", "adapts", "proximal", "precision"}
+    | {"metrics", "query_loss", "curvature", "task_chunk", "link_chunk", "trajectory", "reuse", "seed", "streams"}
+    | {"batch_statistics", "derivatives"}
+)
+
+
+def _module(name: str, value: object) -> nn.Module:
+    if not isinstance(value, nn.Module):
+        raise TypeError(f"{name} must be a torch.nn.Module, got {type(value).__name__}")
+    return value

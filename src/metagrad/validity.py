@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metagrad import functional
-from metagrad.batching import MetaGradient
+from metagrad import functional, tree
+from metagrad.batching import MetaGradient, branch
 from metagrad.first_look import FirstLook
 from metagrad.inner.learner import Learner
 from metagrad.inner.loop import InnerLoop
+from metagrad.inner.randomness import seeded
 from metagrad.not_finite import explanation
 from metagrad.prepared import NonFiniteError, Prepared
 from metagrad.structure import Data
@@ -135,7 +136,7 @@ class ClassTargets:
         kind = (batch.targets.ndim, batch.inputs.shape[2:], batch.inputs.dtype, *(p.shape for p in model.parameters()))
         if kind not in self._outputs:
             # With gradients, for models that differentiate by themselves.
-            with torch.inference_mode(False), torch.enable_grad():
+            with torch.inference_mode(False), torch.enable_grad(), seeded(0, 0):
                 copies = {name: p.detach().clone().requires_grad_() for name, p in functional.trainable(model).items()}
                 predictions: object = functional.call(model, copies, batch.inputs[0])
             numbered = isinstance(predictions, Tensor) and predictions.ndim == batch.targets.ndim
@@ -151,6 +152,22 @@ def _ignored_class(loss: object) -> int | None:
     if loss in (F.cross_entropy, F.nll_loss):
         return options.get("ignore_index", -100)
     return loss.ignore_index if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) else None
+
+
+def require_hyper(result: MetaGradient, estimator: object) -> None:
+    """Refuse a gradient of zero on a hyper module from an estimator that takes no product, and so drops the true one.
+
+    Raises:
+        ValueError: nothing but the query loss could reach the hyper module, and it does not read it.
+    """
+    hyper = tree.items(branch(result.gradient, "hyper"))
+    if result.cost.products or result.cost.solves or (slopes := dict(hyper)) == {}:
+        return
+    if not any(slope.any() for slope in slopes.values()):
+        raise ValueError(
+            f"{estimator!r} gives no gradient to hyper.{next(iter(slopes))}: it takes no curvature product, so nothing "
+            "reaches what only the inner loss reads; take Exact() or Binomial(order=2)"
+        )
 
 
 def require_finite(result: MetaGradient, loop: InnerLoop, meta: Tree, tasks: Prepared, loss: object) -> None:

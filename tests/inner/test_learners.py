@@ -58,7 +58,7 @@ def test_proximal_adds_the_anchor_to_the_inner_loss_only():
 
 def test_metrics_are_measured_on_predictions_and_targets():
     model = make_mlp()
-    learner = WholeModel(model, LOSS, {"mse": lambda p, t: F.mse_loss(p, F.one_hot(t, 3).float())})
+    learner = WholeModel(model, LOSS, metrics={"mse": lambda p, t: F.mse_loss(p, F.one_hot(t, 3).float())})
     batch = Batch(torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1]))
     loss, metrics = learner.query_loss(learner.start(meta_of(model)), meta_of(model), batch)
     assert torch.allclose(loss, LOSS(model(batch.inputs), batch.targets))

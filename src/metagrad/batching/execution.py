@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import torch
 
@@ -12,7 +12,7 @@ from metagrad.batching.chunks import Chunk, OfTask, branch, in_chunks, joined
 from metagrad.inner.by_autograd import ByAutograd
 from metagrad.inner.derivatives import Derivatives
 from metagrad.inner.loop import InnerLoop
-from metagrad.inner.randomness import Draws, RandomModelError, random_state
+from metagrad.inner.randomness import RandomModelError, without_drawing
 from metagrad.prepared import Prepared
 from metagrad.remedies import add_remedy
 from metagrad.tree import Tree
@@ -21,6 +21,7 @@ Job = Callable[[InnerLoop, Derivatives], OfTask]
 """What is wanted of each task, given the loop and derivatives that the execution decides on."""
 
 Backend = Literal["auto", "autograd"]
+Result = TypeVar("Result")
 
 
 class Execution(Protocol):
@@ -97,10 +98,18 @@ class Eager:
         Raises:
             Exception: what the plainest way raised, where none works.
         """
+        return self.first_that_works(lambda way: self.attempt(way, job, loop, meta, tasks), loop)
+
+    def first_that_works(self, attempt: Callable[[Way], Result], loop: InnerLoop) -> Result:
+        """What an attempt gives by the present way, or by the next plainer one that it succeeds by; kept from then on.
+
+        Raises:
+            Exception: what the plainest way raised, where none works.
+        """
         way, failures = self._way, list[tuple[Way, Exception]]()
         while True:
             try:
-                result = self.attempt(way, job, loop, meta, tasks)
+                result = attempt(way)
             except Exception as error:  # whatever the user's model may raise under vmap and torch.func
                 failures.append((way, error))
                 plainer = self._plainer(way, error, loop)
@@ -109,8 +118,8 @@ class Eager:
                     raise error from None
                 way = plainer
                 continue
-            for failed, error in failures:
-                warnings.warn(_notice(failed, error, loop), RuntimeWarning, stacklevel=2)
+            if failures:  # one warning, of what ruled out the last way before this one
+                warnings.warn(_notice(*failures[-1], loop), RuntimeWarning, stacklevel=3)
             self._way = way
             return result
 
@@ -119,29 +128,15 @@ class Eager:
         fitting = way.loop(loop)
         chunk = Chunk(job(fitting, way.derivatives(fitting)))
         chunks, order = in_chunks(tasks, 1 if fitting.seed is not None else way.task_chunk)
-        device = chunks[0].device
-        before = random_state(device)
-        try:
-            results = [chunk(meta, part) for part in chunks]
-        except RuntimeError as error:
-            if "randomness" in str(error):  # `vmap` says so of every operation that draws
-                raise RandomModelError from error
-            raise
-        if not all(torch.equal(a, b) for a, b in zip(before, random_state(device), strict=True)):
-            # Another thread may have drawn: look again, at this one alone.
-            with Draws() as watched:
-                results = [chunk(meta, part) for part in chunks]
-            if watched.drawn:
-                raise RandomModelError
-        return joined(results, order)
+        return without_drawing(chunks[0].device, lambda: joined([chunk(meta, part) for part in chunks], order))
 
     @staticmethod
     def _plainer(way: Way, error: Exception, loop: InnerLoop) -> Way | None:
         """What to try after an error; None where nothing is left, or where the error is our own sentence."""
         if isinstance(error, RandomModelError):
             return replace(way, seed=0) if way.seed is None and loop.seed is None else None
-        if checks.raised_by_metagrad(error):
-            return None
+        if isinstance(error, Warning) or checks.raised_by_metagrad(error):
+            return None  # a warning that the user has made an error is theirs to see
         one_by_one = way.one_by_one or (way.task_chunk == 1 and loop.link_chunk == 1) or loop.seed is not None
         if not one_by_one:
             return replace(way, task_chunk=1, one_by_one=True)
@@ -155,7 +150,7 @@ def _notice(failed: Way, error: Exception, loop: InnerLoop) -> str:
             f"{name} draws random numbers: every inner step of every task now draws under a seed of its own, and tasks "
             "and steps run one at a time; seed=0 silences this"
         )
-    reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
+    reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0][:120]}"
     if failed.one_by_one or failed.task_chunk == 1:
         return (
             f"torch.func cannot differentiate {name} ({reason}), so plain torch.autograd does from now on; "

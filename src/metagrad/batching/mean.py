@@ -12,9 +12,10 @@ from metagrad.batching.execution import Eager, Execution
 from metagrad.estimators.base import Cost, Estimator
 from metagrad.inner.derivatives import Derivatives
 from metagrad.inner.episode import TaskEpisode
-from metagrad.inner.learner import Metrics, learned
+from metagrad.inner.learner import learned
 from metagrad.inner.loop import InnerLoop
 from metagrad.inner.trajectory import Slots
+from metagrad.objectives import Metrics
 from metagrad.prepared import Tasks, prepare
 from metagrad.task import Task
 from metagrad.tree import Tree

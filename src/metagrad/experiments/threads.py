@@ -58,6 +58,7 @@ def operations(config: Experiment, source: TaskSource) -> float:
     learner = build_learner(replace(config, machine=replace(config.machine, capture="off")))
     (task,) = fixed_tasks(source, 1, config.seed)
     task = moved(task, config.machine.torch_device(), config.machine.torch_dtype())
+    learner.evaluate(task, 0)  # the looks that are taken once are not counted
     with FlopCounterMode(display=False) as counter:
         learner.evaluate(task, 0)
     return counter.get_total_flops() * (config.machine.task_chunk or config.meta_batch)

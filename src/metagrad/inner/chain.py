@@ -69,7 +69,8 @@ class LinearisedLoop:
             link = self._path[k]
             return link.state, link.gradient
 
-        on_state, on_gradient, own = self._loop.rule.pull(whole, rule_part(self._meta), self._first + k, at)
+        step = self._evidence.offset + self._first + k
+        on_state, on_gradient, own = self._loop.rule.pull(whole, rule_part(self._meta), step, at)
         return Pulled(on_state, on_gradient, {"rule": own} if tree.leaves(own) else {})
 
     def curvature(self, k: int, direction: Tree) -> tuple[Tree, Tree]:

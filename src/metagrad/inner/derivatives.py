@@ -13,7 +13,8 @@ from torch.func import grad_and_value, vjp
 
 from metagrad import tree
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
-from metagrad.inner.learner import Learner, Metrics
+from metagrad.inner.learner import Learner
+from metagrad.objectives import Metrics
 from metagrad.structure import Data
 from metagrad.tree import Tree
 

@@ -16,11 +16,11 @@ from torch.func import vjp
 from metagrad import tree
 from metagrad.inner.chain import LinearisedLoop
 from metagrad.inner.derivatives import Derivatives, Outer
-from metagrad.inner.learner import Metrics
 from metagrad.inner.links import Path
 from metagrad.inner.loop import QUERY, InnerLoop
 from metagrad.inner.motion import Evidence, Slope
 from metagrad.inner.trajectory import taken
+from metagrad.objectives import Metrics
 from metagrad.rules import State
 from metagrad.rules.base import smooth
 from metagrad.task import Steps, Task
@@ -28,7 +28,7 @@ from metagrad.tree import Tree
 
 
 class Run:
-    """An inner loop that was run on the data of one task, from a state.
+    """An inner loop of `loop.num_steps` steps that was run on the data of one task, from a state.
 
     Attributes:
         chain: the inner loop linearised along its trajectory.

@@ -5,16 +5,13 @@ branch "hyper" (those of a hyper module) where there is one, and branch "rule" w
 Branch "fixed" holds values that are read and not learned, such as a start that is given.
 """
 
-from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from metagrad.objectives import Metrics
 from metagrad.structure import Data
 from metagrad.tree import Tree
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-Metrics = dict[str, Tensor]
 
 
 def learned(meta: Tree) -> Tree:
@@ -47,4 +44,17 @@ class Learner(Protocol):
 
     def query_loss(self, adapted: Tree, meta: Tree, batch: Data) -> tuple[Tensor, Metrics]:
         """What meta-learning descends, after adaptation, and metrics to report (0-d tensors)."""
+        ...
+
+
+@runtime_checkable
+class HasValues(Protocol):
+    """A learner that knows its meta-parameters and how adapted ones make up a module's."""
+
+    def values(self) -> Tree:
+        """The meta-parameters of model and hyper module at their present values, which are shared."""
+        ...
+
+    def parameters(self, adapted: Tree, meta: Tree) -> dict[str, Tensor]:
+        """The values of all trainable parameters of the module, by dotted name."""
         ...

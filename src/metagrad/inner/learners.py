@@ -3,102 +3,152 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
-from metagrad import checks, functional, tree
-from metagrad.inner.learner import Learner, Loss, Metrics
+from metagrad import checks, functional, structure, tree
+from metagrad.functional import Statistics
+from metagrad.inner.learner import HasValues, Learner
 from metagrad.inner.precision import Precision, check_model, check_precision, forward_pass
+from metagrad.objectives import Loss, Metrics, Objective, OfPredictions
 from metagrad.structure import Data
 from metagrad.task import Batch
 from metagrad.tree import Tree
 
 
+class _Losses(Protocol):
+    """`Objective`, or `OfPredictions`."""
+
+    def support_loss(self, model: nn.Module, batch: Data, *hyper: nn.Module) -> Tensor: ...
+
+    def query_loss(self, model: nn.Module, batch: Data, *hyper: nn.Module) -> tuple[Tensor, Metrics]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class ModelLearner(ABC):
-    """A learner around one module and one loss; who adapts is left open."""
+    """A learner around one module and its losses; who adapts is left open.
+
+    Args:
+        model: any module; never modified.
+        loss: (predictions, targets) → 0-d tensor on a `Batch`, or an `Objective`.
+        metrics: name → (predictions, targets) → 0-d tensor, measured on the query set; an `Objective` returns its own.
+        query_loss: (predictions, targets) → 0-d tensor on the query set; None for `loss`.
+        hyper: a module that an `Objective` reads; its trainable parameters are meta-learned.
+        learn_start: whether what adapts starts from meta-learned values; else it starts from the module's present ones.
+        precision: in which arithmetic the model is evaluated; see `metagrad.inner.precision`.
+        batch_statistics: by what batch norm normalises: "batch", "running", or None for what the module's mode says.
+
+    Raises:
+        TypeError: an argument of the wrong kind.
+        ValueError: nothing to train; in use, a loss or metric that is not a 0-d tensor.
+    """
 
     model: nn.Module
-    loss: Loss
+    loss: Loss | Objective
+    metrics: Mapping[str, Loss] = field(default_factory=dict[str, Loss], kw_only=True)
+    query_loss_function: Loss | None = field(default=None, kw_only=True)
+    hyper: nn.Module | None = field(default=None, kw_only=True)
+    learn_start: bool = field(default=True, kw_only=True)
     precision: Precision = field(default="float32", kw_only=True)
-
-    @property
-    @abstractmethod
-    def measures(self) -> Mapping[str, Loss]:
-        """Metrics of the query set: name → (predictions, targets) → 0-d tensor."""
-
-    @abstractmethod
-    def parameters(self, adapted: Tree, meta: Tree) -> dict[str, Tensor]:
-        """The values of all trainable parameters, by dotted name."""
-
-    def support_loss(self, adapted: Tree, meta: Tree, batch: Data) -> Tensor:
-        """The loss on the support set."""
-        paired = _paired(batch)
-        return _scalar("loss", self.loss(self._predict(adapted, meta, paired), paired.targets))
-
-    def query_loss(self, adapted: Tree, meta: Tree, batch: Data) -> tuple[Tensor, Metrics]:
-        """The loss and metrics on the query set."""
-        batch = _paired(batch)
-        predictions = self._predict(adapted, meta, batch)
-        measured = {
-            name: _scalar(f"metric {name!r}", metric(predictions, batch.targets))
-            for name, metric in self.measures.items()
-        }
-        return _scalar("loss", self.loss(predictions, batch.targets)), measured
-
-    def _predict(self, adapted: Tree, meta: Tree, batch: Batch) -> Tensor:
-        parameters = self.parameters(adapted, meta)
-        first = next(iter(parameters.values()))
-        check_model(self.precision, first.dtype, first.device)
-        with forward_pass(self.precision):
-            return functional.call(self.model, parameters, batch.inputs)
+    batch_statistics: Statistics = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(self.model).__name__}")
-        if not callable(self.loss):
-            raise TypeError(f"loss must be a function of (predictions, targets), got {self.loss!r}")
         check_precision(self.precision)
+        functional.check_statistics(self.batch_statistics)
         functional.trainable(self.model)
+        if isinstance(self.loss, Objective):
+            if self.metrics or self.query_loss_function is not None:
+                raise TypeError(
+                    "metrics and query_loss go with a loss of (predictions, targets); an Objective's outer function "
+                    "returns its own loss, or (loss, metrics)"
+                )
+        elif not callable(self.loss):
+            raise TypeError(f"loss must be a function of (predictions, targets) or an Objective, got {self.loss!r}")
+        if self.hyper is not None:
+            if not isinstance(self.hyper, nn.Module):
+                raise TypeError(f"hyper must be a torch.nn.Module, got {type(self.hyper).__name__}")
+            if not isinstance(self.loss, Objective):
+                raise TypeError("hyper needs an Objective: a function of (model, batch, hyper) that reads it")
+            if not any(parameter.requires_grad for parameter in self.hyper.parameters()):
+                raise ValueError(f"hyper {type(self.hyper).__name__} has no trainable parameter to learn")
+
+    @abstractmethod
+    def adapting(self) -> set[str]:
+        """First names of the parameters that adapt."""
+
+    def values(self) -> Tree:
+        """The meta-parameters at their present values, which are shared; in "fixed" a start that is not learned."""
+        adapting, trainable = self.adapting(), functional.trainable(self.model)
+        learned: Tree = {name: p for name, p in trainable.items() if self.learn_start or name not in adapting}
+        values: dict[str, Tree] = {"model": learned} if learned else {}
+        if self.hyper is not None:
+            values["hyper"] = {**functional.trainable(self.hyper)}
+        if not self.learn_start:
+            values["fixed"] = {name: p for name, p in trainable.items() if name in adapting}
+        return values
+
+    def initial(self, meta: Tree) -> Tree:
+        """The parameters that adapt, where their start is learned."""
+        return {"model": self.start(meta)} if self.learn_start else {}
+
+    def context(self, meta: Tree) -> Tree:
+        """The parameters that do not adapt, and those of the hyper module."""
+        adapting = self.adapting()
+        body: Tree = {name: p for name, p in _part(meta, "model").items() if name not in adapting}
+        parts: dict[str, Tree] = {"model": body} if body else {}
+        return parts if self.hyper is None else {**parts, "hyper": {**_part(meta, "hyper")}}
+
+    def start(self, meta: Tree) -> Tree:
+        """The parameters that adapt."""
+        adapting = self.adapting()
+        source = _part(meta, "model" if self.learn_start else "fixed")
+        if not source:
+            raise ValueError('the meta-parameters must be a dict with branch "model": names to tensors')
+        return {name: p for name, p in source.items() if name in adapting}
+
+    def parameters(self, adapted: Tree, meta: Tree) -> dict[str, Tensor]:
+        """The values of all trainable parameters, by dotted name."""
+        return _part(meta, "model") | _flat(adapted)
+
+    def support_loss(self, adapted: Tree, meta: Tree, batch: Data) -> Tensor:
+        """The loss on support data."""
+        return self._evaluate(self._losses.support_loss, adapted, meta, batch)
+
+    def query_loss(self, adapted: Tree, meta: Tree, batch: Data) -> tuple[Tensor, Metrics]:
+        """The loss and metrics on query data."""
+        return self._evaluate(self._losses.query_loss, adapted, meta, batch)
+
+    @property
+    def _losses(self) -> _Losses:
+        if isinstance(self.loss, Objective):
+            return self.loss
+        return OfPredictions(self.loss, self.query_loss_function, self.metrics)
+
+    def _evaluate(self, function: Callable[..., Any], adapted: Tree, meta: Tree, batch: Data) -> Any:
+        parameters = self.parameters(adapted, meta)
+        first = next(iter(parameters.values()))
+        check_model(self.precision, first.dtype, first.device)
+        modules = [(self.model, parameters)]
+        if self.hyper is not None:
+            modules.append((self.hyper, _part(meta, "hyper")))
+        with forward_pass(self.precision):
+            return functional.evaluate(function, modules, _of_ones_own(batch), statistics=self.batch_statistics)
 
 
 @dataclass(frozen=True, eq=False)
 class WholeModel(ModelLearner):
     """Every trainable parameter adapts, from the meta-learned initial values: MAML.
 
-    Args:
-        model: any module of one input tensor; never modified.
-        loss: (predictions, targets) → 0-d tensor.
-        metrics: name → (predictions, targets) → 0-d tensor, measured on the query set.
-        precision: in which arithmetic the model is evaluated; see `metagrad.inner.precision`.
-
-    Raises:
-        TypeError: `model` is not a module or `loss` not a function.
-        ValueError: the model has no trainable parameter; in use, a loss or metric that is not a 0-d tensor.
+    Arguments and errors as `ModelLearner`.
     """
 
-    metrics: Mapping[str, Loss] = field(default_factory=dict[str, Loss])
-
-    @property
-    def measures(self) -> Mapping[str, Loss]:
-        """The metrics."""
-        return self.metrics
-
-    def initial(self, meta: Tree) -> Tree:
-        """All trainable parameters."""
-        return {"model": {**_model_part(meta)}}
-
-    def context(self, meta: Tree) -> Tree:
-        """Nothing: the losses read the adapted parameters alone."""
-        return {}
-
-    def start(self, meta: Tree) -> Tree:
-        """All trainable parameters."""
-        return {**_model_part(meta)}
-
-    def parameters(self, adapted: Tree, meta: Tree) -> dict[str, Tensor]:
-        """The adapted parameters are all there are."""
-        return _flat(adapted)
+    def adapting(self) -> set[str]:
+        """All."""
+        return set(functional.trainable(self.model))
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,20 +158,16 @@ class PartOfModel(ModelLearner):
     The meta-gradient of the fixed part is its gradient through the query loss plus the mixed terms through every step.
 
     Args:
-        model: any module of one input tensor; never modified.
-        loss: (predictions, targets) → 0-d tensor.
-        adapts: what adapts: names or prefixes at a dot (`"head"` means `head.weight` and `head.bias`), or a predicate
-            on dotted names; a tied parameter adapts if any of its names does.
-        metrics: name → (predictions, targets) → 0-d tensor, measured on the query set.
-        precision: in which arithmetic the model is evaluated; see `metagrad.inner.precision`.
+        adapts: what adapts: names or prefixes at a dot (`"head"` means `head.weight` and `head.bias`), patterns with
+            `*` (`"*lora_*"`), or a predicate on dotted names; a tied parameter adapts if any of its names does.
+
+    The other arguments and errors are those of `ModelLearner`.
 
     Raises:
-        TypeError: `model` is not a module or `loss` not a function.
-        ValueError: a name matches no trainable parameter, or nothing adapts; in use, as `WholeModel`.
+        ValueError: a name matches no trainable parameter, or nothing adapts.
     """
 
     adapts: str | Sequence[str] | Callable[[str], bool]
-    metrics: Mapping[str, Loss] = field(default_factory=dict[str, Loss])
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -132,38 +178,14 @@ class PartOfModel(ModelLearner):
                     f"adapts={pattern!r} matches no trainable parameter of {type(self.model).__name__}; "
                     f"its parameters are {', '.join(known)}"
                 )
-        self._adapting()
-
-    @property
-    def measures(self) -> Mapping[str, Loss]:
-        """The metrics."""
-        return self.metrics
-
-    def initial(self, meta: Tree) -> Tree:
-        """The parameters that adapt."""
-        return {"model": self.start(meta)}
-
-    def context(self, meta: Tree) -> Tree:
-        """The parameters that do not."""
-        adapting = self._adapting()
-        body: Tree = {name: p for name, p in _model_part(meta).items() if name not in adapting}
-        return {"model": body} if body else {}
-
-    def start(self, meta: Tree) -> Tree:
-        """The parameters that adapt."""
-        adapting = self._adapting()
-        return {name: p for name, p in _model_part(meta).items() if name in adapting}
-
-    def parameters(self, adapted: Tree, meta: Tree) -> dict[str, Tensor]:
-        """The body of the meta-parameters and the adapted part."""
-        return _model_part(meta) | _flat(adapted)
+        self.adapting()
 
     def _patterns(self) -> list[str]:
         if callable(self.adapts):
             return []
         return [self.adapts] if isinstance(self.adapts, str) else list(self.adapts)
 
-    def _adapting(self) -> set[str]:
+    def adapting(self) -> set[str]:
         """First names of the parameters that adapt."""
         if callable(self.adapts):
             chosen = {n for n, names in functional.aliases(self.model).items() if any(map(self.adapts, names))}
@@ -195,6 +217,14 @@ class Proximal:
     def __post_init__(self) -> None:
         checks.number("strength", self.strength, above=0)
 
+    def values(self) -> Tree:
+        """As the inner learner."""
+        return cast(HasValues, self.learner).values()
+
+    def parameters(self, adapted: Tree, meta: Tree) -> dict[str, Tensor]:
+        """As the inner learner."""
+        return cast(HasValues, self.learner).parameters(adapted, meta)
+
     def initial(self, meta: Tree) -> Tree:
         """As the inner learner."""
         return self.learner.initial(meta)
@@ -218,13 +248,11 @@ class Proximal:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    return name == pattern or name.startswith(pattern + ".")
+    return name == pattern or name.startswith(pattern + ".") or ("*" in pattern and fnmatchcase(name, pattern))
 
 
-def _model_part(meta: Tree) -> dict[str, Tensor]:
-    if not isinstance(meta, dict) or "model" not in meta:
-        raise ValueError('the meta-parameters must be a dict with branch "model": names to tensors')
-    return _flat(meta["model"])
+def _part(meta: Tree, branch: str) -> dict[str, Tensor]:
+    return _flat(meta[branch]) if isinstance(meta, dict) and branch in meta else {}
 
 
 def _flat(parameters: Tree) -> dict[str, Tensor]:
@@ -233,23 +261,8 @@ def _flat(parameters: Tree) -> dict[str, Tensor]:
     return {name: p for name, p in parameters.items() if isinstance(p, Tensor)}
 
 
-def _paired(batch: Data) -> Batch:
-    if not isinstance(batch, Batch):
-        raise TypeError(
-            f"a loss of (predictions, targets) needs a Batch(inputs, targets), got {type(batch).__name__}; for other "
-            "data give an Objective(inner), a function of (model, batch)"
-        )
-    inputs, targets = batch
-    if isinstance(inputs, Tensor) and isinstance(targets, Tensor) and inputs.shape[:1] != targets.shape[:1]:
-        raise ValueError(f"inputs {list(inputs.shape)} and targets {list(targets.shape)} differ in their example axis")
-    return batch
-
-
-def _scalar(name: str, value: object) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must return a 0-d tensor, got {type(value).__name__}; leave out .item() and the like")
-    if value.ndim:
-        raise ValueError(
-            f"{name} must return a 0-d tensor, got shape {list(value.shape)}; average over examples (reduction='mean')"
-        )
-    return value
+def _of_ones_own(batch: Data) -> Data:
+    """The data with tensors that the model may write on; targets are for losses, which do not."""
+    if isinstance(batch, Batch):
+        return Batch(structure.map(Tensor.clone, batch.inputs), batch.targets)
+    return structure.map(Tensor.clone, batch)

@@ -8,10 +8,11 @@ from torch import Tensor
 from metagrad import checks, structure
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.derivatives import Derivatives, Direct, linearise
-from metagrad.inner.learner import Learner, Metrics
+from metagrad.inner.learner import Learner
 from metagrad.inner.motion import Evidence, Motion, Slope
 from metagrad.inner.randomness import task_seed
 from metagrad.inner.trajectory import Stored, Trajectory
+from metagrad.objectives import Metrics
 from metagrad.rules import State, UpdateRule
 from metagrad.task import Steps, Task
 from metagrad.tree import Tree
@@ -99,7 +100,7 @@ class InnerLoop:
             with evidence.seeded(k):
                 return Slope(*derivatives.gradient(state["adapted"], meta, evidence.at(k)))
 
-        return Motion(self.rule, rule_part(meta), slope)
+        return Motion(self.rule, rule_part(meta), slope, evidence.offset)
 
     def keeping_graphs(self, meta: Tree, evidence: Evidence) -> Motion:
         """The same steps with the graph of each gradient kept for its curvature product."""
@@ -108,7 +109,7 @@ class InnerLoop:
             with evidence.seeded(k):
                 return Slope(*linearise(self.learner, state["adapted"], meta, evidence.at(k)))
 
-        return Motion(self.rule, rule_part(meta), slope)
+        return Motion(self.rule, rule_part(meta), slope, evidence.offset)
 
 
 @dataclass(frozen=True)

@@ -46,17 +46,23 @@ class Motion:
         rule: how a step moves the state.
         own: the rule's part of the meta-parameters.
         slope: (state, k) ↦ gradient and loss of step k.
+        offset: how many steps the rule took before step 0, where an inner loop is carried on.
     """
 
     rule: UpdateRule
     own: Tree
     slope: Callable[[State, int], Slope]
+    offset: int = 0
+
+    def after(self, state: State, gradient: Tree, k: int) -> State:
+        """The state after step k."""
+        return self.rule.step(state, gradient, self.own, self.offset + k)
 
     def steps(self, state: State, first: int, stop: int) -> Iterator[Step]:
         """Take the steps `first` to `stop - 1` from a state. Cost: one gradient each; memory for one."""
         for k in range(first, stop):
             gradient, loss, pull = self.slope(state, k)
-            after = self.rule.step(state, gradient, self.own, k)
+            after = self.after(state, gradient, k)
             yield Step(state, gradient, pull, loss, after)
             state = after
 
@@ -74,17 +80,24 @@ class Evidence:
     Args:
         support: the support set; `Steps` where it differs from step to step, or a function k ↦ data.
         seed: of the task; None where nothing is random.
+        offset: how many steps were taken before step 0, where an inner loop is carried on.
     """
 
     support: Data
     seed: int | None = None
+    offset: int = 0
 
     def at(self, k: int) -> Data:
         """The data of step k."""
         if isinstance(self.support, Steps):
             return self.support.at(k)
-        return self.support(k) if callable(self.support) else self.support
+        if not callable(self.support):
+            return self.support
+        data = self.support(k)
+        if data is None:
+            raise TypeError(f"the function that gives the data of step {k} (support) returned None")
+        return data
 
     def seeded(self, k: int) -> AbstractContextManager[None]:
         """Around every evaluation at step k: random layers draw the same masks each time."""
-        return nullcontext() if self.seed is None else seeded(self.seed, k)
+        return nullcontext() if self.seed is None else seeded(self.seed, self.offset + k)

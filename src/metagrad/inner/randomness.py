@@ -1,15 +1,20 @@
 """Dropout and its kin, made repeatable: what is drawn at step k of a task depends on the two alone."""
 
+import threading
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from metagrad.task import Task
+
+Result = TypeVar("Result")
+# There is one generator for each device, which every thread draws from.
+_GENERATORS = threading.RLock()
 
 
 class RandomModelError(ValueError):
@@ -29,22 +34,42 @@ def task_seed(task: Task, seed: int) -> int:
     """
     state = seed & 0xFFFFFFFF
     for leaf in task.leaves:
-        values = leaf.detach().cpu().contiguous()
-        state = zlib.crc32(
-            values.view(torch.uint8).numpy() if values.ndim else bytes(str(values.item()), "ascii"), state
-        )
+        values = leaf.detach().cpu().contiguous().flatten()
+        state = zlib.crc32(values.view(torch.uint8).numpy().tobytes(), state)
     return state
 
 
 @contextmanager
 def seeded(seed: int, k: int) -> Generator[None]:
-    """Torch's generators under a seed of (task, step), and afterwards as they were."""
-    with torch.random.fork_rng(devices=_devices()):
+    """Torch's generators under a seed of (task, step), and afterwards as they were; one thread at a time."""
+    with _GENERATORS, torch.random.fork_rng(devices=_devices()):
         torch.manual_seed((seed << 20) + k)
         yield
 
 
-def random_state(device: torch.device) -> list[Tensor]:
+def without_drawing(device: torch.device, evaluate: Callable[[], Result]) -> Result:
+    """The result of an evaluation that must not draw, but under seeds.
+
+    Raises:
+        RandomModelError: it drew, or `vmap` refused to.
+    """
+    before = _states(device)
+    try:
+        result = evaluate()
+    except RuntimeError as error:
+        if "randomness" in str(error):  # `vmap` says so of every operation that draws
+            raise RandomModelError from error
+        raise
+    if not all(torch.equal(a, b) for a, b in zip(before, _states(device), strict=True)):
+        # Another thread may have drawn: look again, at this one alone.
+        with Draws() as watched:
+            result = evaluate()
+        if watched.drawn:
+            raise RandomModelError
+    return result
+
+
+def _states(device: torch.device) -> list[Tensor]:
     """The state of every generator that a model on this device may draw from."""
     states = [torch.random.get_rng_state()]
     if device.type == "cuda":

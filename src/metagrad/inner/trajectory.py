@@ -155,7 +155,7 @@ class Slots(Trajectory):
         if num_steps == 0:
             return Recording(links, losses, start)
         end = links.fetch(num_steps - 1, replace(motion, slope=noted))
-        return Recording(links, losses, motion.rule.step(end.state, end.gradient, motion.own, num_steps - 1))
+        return Recording(links, losses, motion.after(end.state, end.gradient, num_steps - 1))
 
     def cost(self, num_steps: int) -> TrajectoryCost:
         """The formula of Griewank and Walther."""
