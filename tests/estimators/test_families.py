@@ -6,9 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from metagrad import Binomial, Exact, FiniteDifference, FirstOrder, Grouped, Implicit, MetaLearner, Parallel, Truncated
+from metagrad import (
+    Binomial,
+    Exact,
+    FiniteDifference,
+    FirstOrder,
+    Grouped,
+    Hybrid,
+    Implicit,
+    MetaLearner,
+    Parallel,
+    Reptile,
+    Truncated,
+)
 from metagrad.choosing.auto import wanted
-from metagrad.estimators import ConjugateGradient, Family, register
+from metagrad.estimators import ConjugateGradient, Cost, Family, register
 from metagrad.estimators.families import candidates, families, families_of, family, members, named, unregister
 from metagrad.estimators.table import BEGIN, renewed, table
 
@@ -68,7 +80,8 @@ def test_names_and_aliases(name, estimator):
 
 
 def test_what_auto_may_choose_and_what_a_comparison_shows():
-    assert {type(one) for one in candidates(6)} == {Exact, FirstOrder, Truncated, Binomial, Grouped, Parallel}
+    assert {type(one) for one in candidates(6)} >= {Exact, FirstOrder, Truncated, Binomial, Grouped, Parallel}
+    assert not {type(one) for one in candidates(6)} & {Hybrid, Implicit, FiniteDifference, Reptile}
     assert set(candidates(6)) < set(members(6))
     assert len(set(members(6))) == len(members(6))
 
@@ -86,9 +99,17 @@ def test_the_documents_have_the_table_as_it_is():
 
 @dataclass(frozen=True)
 class Half(Exact):
-    """A stand-in for an estimator of one's own."""
+    """A stand-in for an estimator of one's own, which says that it is cheaper than Exact."""
 
     share: float = 0.5
+
+    def cost(self, num_steps):
+        return Cost(products=num_steps // 2, rounds=num_steps // 2)
+
+
+@dataclass(frozen=True)
+class Dear(Exact):
+    """One that costs what Exact does."""
 
 
 def test_a_class_that_says_nothing_is_a_family_of_its_own():
@@ -109,6 +130,20 @@ def test_registered_classes_are_listed_until_they_are_not():
     with pytest.raises(ValueError, match="unknown estimator 'half'"):
         named("half")
     assert Half() not in members(3)
+
+
+def test_what_saves_nothing_is_no_candidate():
+    register(Half)
+    try:
+        assert candidates(1) == [FirstOrder(), Half(), Exact()]
+    finally:
+        unregister(Half)
+    register(Dear)
+    try:
+        assert Dear() in members(4)
+        assert Dear() not in candidates(4)
+    finally:
+        unregister(Dear)
 
 
 def test_what_cannot_be_registered_is_refused():

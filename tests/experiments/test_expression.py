@@ -78,7 +78,7 @@ def test_every_estimator_has_a_bare_form():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("bogus", "unknown name 'bogus'; known are Binomial, Exact"),
+        ("bogus", "unknown name 'bogus'; known are Binomial"),
         ("binomal", "did you mean Binomial"),
         ("SGD(lr=0.1)", "unknown name 'SGD'"),
         ("Binomial(ordr=2)", "did you mean 'order'"),

@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 from typing import TypeVar
 
 from metagrad import estimators
-from metagrad.estimators.base import Estimator
+from metagrad.estimators.base import Cost, Estimator
 from metagrad.estimators.family import Family
 
 _Class = TypeVar("_Class", bound=type[Estimator])
@@ -95,7 +95,8 @@ def members(num_steps: int) -> list[Estimator]:
 def candidates(num_steps: int) -> list[Estimator]:
     """Every estimator that `Auto` considers for K = `num_steps`, cheapest first: by rounds, then products.
 
-    Those that cost the same come in the order of their classes' names, users' own last.
+    Those that cost the same come in the order of their classes' names, users' own last; `Exact` is among them, and
+    nothing that saves neither rounds nor products over it.
     """
     listed = [
         member
@@ -104,9 +105,15 @@ def candidates(num_steps: int) -> list[Estimator]:
         if family.auto and family.estimates == "meta-gradient"
         for member in family.of_size(num_steps)
     ]
-    costs = [member.cost(num_steps) for member in listed]
-    order = sorted(range(len(listed)), key=lambda i: (costs[i].rounds, costs[i].products))
-    return [listed[i] for i in order]
+    exact = estimators.Exact()
+    most = exact.cost(num_steps)
+
+    def saves(cost: Cost) -> bool:
+        return cost.rounds < most.rounds or cost.products < most.products
+
+    costs = {i: member.cost(num_steps) for i, member in enumerate(listed)}
+    order = sorted(costs, key=lambda i: (costs[i].rounds, costs[i].products))
+    return [listed[i] for i in order if listed[i] == exact or saves(costs[i])]
 
 
 def families_of(cls: type[Estimator]) -> tuple[Family, ...]:
