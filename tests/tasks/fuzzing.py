@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 MEMORY = 2**30  # bytes beyond what the process has when it begins
@@ -60,8 +61,10 @@ def bounded(seed, attempt):
 
 
 def sentence(error, name):
-    """Assert that an error is one printable sentence that names the file, and not for want of memory."""
+    """Assert that an error is metagrad's own, one printable sentence with the file, and not for want of memory."""
     text = str(error)
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    assert frame.f_globals["__name__"].startswith("metagrad."), frame  # others are no user errors at the command line
     assert name in text, text
     assert text.isprintable(), text
     assert len(text) < 1000, text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from metagrad import cli
 from metagrad.tasks.cifar import load_cifar_fs
 from metagrad.tasks.folder import load_folder
 from metagrad.tasks.mini_imagenet import load_mini_imagenet
@@ -55,5 +56,6 @@ def test_files_that_cannot_be_used_are_named(load, options, write, sentences, tm
     assert [part for part in sentences if part not in message] == [], message
     assert str(directory) in message or "are in both" in message
     assert message.isprintable()
+    assert cli._raised_by_metagrad(caught.value)  # or the command line would take it for a mistake in the program
     assert not (directory / "touched").exists()
     assert {path.suffix for path in cache.glob("*")} <= {".cache"}
