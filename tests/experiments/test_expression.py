@@ -17,7 +17,7 @@ from metagrad.estimators import (
     Split,
     Truncated,
 )
-from metagrad.experiments.expression import ESTIMATORS, RULES, SOLVERS, kind_of, parse, short, written
+from metagrad.experiments.expression import ESTIMATORS, RULES, SOLVERS, kind_of, parse, short, titled, written
 from metagrad.rules import SGD, Learned
 
 OBJECTS = [
@@ -53,6 +53,9 @@ def test_short_form_leaves_defaults_out():
     assert short(Binomial(order=2)) == "Binomial(order=2)"
     assert short(Split(window=2, early=Binomial(order=1))) == "Split(window=2, early=Binomial(order=1))"
     assert short(Implicit()) == "Implicit()"
+    assert titled(SGD()) == "SGD(lr=0.01)"
+    assert titled(SGD(0.1, momentum=0.9)) == "SGD(lr=0.1, momentum=0.9)"
+    assert titled(Exact()) == "Exact()"
 
 
 @pytest.mark.parametrize("text", ["truncated", "Truncated", "TRUNCATED", " truncated "])

@@ -258,6 +258,7 @@ def test_presets_from_a_file_and_of_a_module(mine):
         ("train --rule mine:LastOne", "mine:LastOne is not of the kind that is wanted here: rule"),
         ("train --estimator mine:LastTwo(windw=3)", "LastTwo has no field 'windw'; did you mean 'window'?"),
         ("train --estimator mine:LastTwo(-1)", "LastTwo: window must be at least 0, got -1"),
+        ("train omniglot-5way-1shot --problem.data mine:absent", "the data directory mine:absent does not exist"),
         ("train --import nowhere", "the module nowhere cannot be imported"),
         ("report . --import nowhere", "the module nowhere cannot be imported"),
     ],

@@ -9,7 +9,7 @@ from metagrad.estimators import Exact, families
 from metagrad.experiments.axes import grid
 from metagrad.experiments.compare import Row
 from metagrad.experiments.config import Experiment
-from metagrad.experiments.expression import ESTIMATORS, parse
+from metagrad.experiments.expression import ESTIMATORS, parse, titled
 from metagrad.experiments.recommendation import frontier
 
 EXACT, EXACT_COLOR = repr(Exact()), families.family(Exact()).color
@@ -39,7 +39,7 @@ def comparison(config: Experiment, rows: Sequence[Row]) -> Figure:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(
-        f"Which estimator should I use?  K = {config.num_steps}, {config.rule!r}, {config.meta_batch} tasks, "
+        f"Which estimator should I use?  K = {config.num_steps}, {titled(config.rule)}, {config.meta_batch} tasks, "
         f"after {config.meta_steps} meta-steps"
     )
     return figure

@@ -5,7 +5,7 @@ up among the parts of this package and those that were registered; `my_module:My
 own, found in a module that is imported already. Reading an expression executes nothing but those constructors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
@@ -84,18 +84,30 @@ def parse(text: str, kind: Kind) -> Any:
 
 
 def short(value: object) -> str:
-    """The constructor expression without the arguments that are the defaults, for tables and figures."""
+    """The constructor expression without the arguments that are the defaults, for tables and commands."""
+    return _call(value, [name for name, default in _arguments(value) if not default])
+
+
+def titled(value: object) -> str:
+    """As `short`, with the first argument in any case: what a rule's rate is, belongs into a title."""
+    return _call(value, [name for place, (name, default) in enumerate(_arguments(value)) if not default or place == 0])
+
+
+def _arguments(value: object) -> Iterator[tuple[str, bool]]:
+    """Names, and whether the value is the default."""
+    for field in fields(value) if is_dataclass(value) and not isinstance(value, type) else ():
+        current = getattr(value, field.name)
+        made = MISSING if field.default_factory is MISSING else field.default_factory()
+        yield field.name, field.default == current or made == current
+
+
+def _call(value: object, arguments: Iterable[str]) -> str:
     if not is_dataclass(value) or isinstance(value, type):
         return repr(value)
-    given = [
-        f"{field.name}={short(getattr(value, field.name))}"
-        for field in fields(value)
-        if field.default != (current := getattr(value, field.name))
-        and (field.default_factory is MISSING or field.default_factory() != current)
-    ]
     kind = kind_of(value)
     known = kind is None or type(value) in kind.classes() or "." in type(value).__qualname__
-    return f"{type(value).__name__ if known else own.spelled(type(value))}({', '.join(given)})"
+    name = type(value).__name__ if known else own.spelled(type(value))
+    return f"{name}({', '.join(f'{argument}={short(getattr(value, argument))}' for argument in arguments)})"
 
 
 def written(value: object) -> str:

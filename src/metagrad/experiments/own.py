@@ -41,7 +41,7 @@ def import_typed(values: Mapping[str, str]) -> None:
     """
     names = [name.strip() for name in values.get("import", "").split(",") if name.strip()]
     for option, text in values.items():
-        if option.partition(".")[0] in ("problem", "estimator", "rule"):
+        if option == "problem" or option.partition(".")[0] in ("estimator", "rule"):
             names += modules_in(text)
     for name in dict.fromkeys(names):
         import_module(name)
@@ -59,9 +59,12 @@ def find(spec: str) -> Any:
             f"{spec} is in a module that is not imported: if you trust it, import {module} first (at the command line "
             f"--import {module})"
         )
-    if not hasattr(sys.modules[module], name):
+    there = vars(sys.modules[module])
+    if name not in there and module in _named and hasattr(sys.modules[module], name):
+        return getattr(sys.modules[module], name)  # what a module makes when it is asked; not when a file asks
+    if name not in there:
         raise ValueError(f"the module {module} has no {name!r}")
-    return getattr(sys.modules[module], name)
+    return there[name]
 
 
 def spelled(cls: type) -> str:

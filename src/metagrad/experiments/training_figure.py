@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from metagrad.experiments.axes import grid, unit
 from metagrad.experiments.config import Experiment
-from metagrad.experiments.expression import short
+from metagrad.experiments.expression import short, titled
 from metagrad.training.watch import UNSAFE
 
 TRAIN, VALIDATION, ESTIMATE, PROBE = "#9db8d2", "#2b6ca3", "#e0b48a", "#882255"
@@ -41,7 +41,7 @@ def training(config: Experiment, records: Sequence[Record]) -> Figure:
         grid(axes)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize=8)
-    figure.suptitle(f"Training with {short(config.estimator)},  K = {config.num_steps}, {config.rule!r}")
+    figure.suptitle(f"Training with {short(config.estimator)},  K = {config.num_steps}, {titled(config.rule)}")
     return figure
 
 
