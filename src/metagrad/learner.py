@@ -90,6 +90,19 @@ class MetaLearner(nn.Module):
     Raises:
         ValueError: an argument out of range, a model with nothing to train or that cannot be a pure function.
         TypeError: an argument of the wrong kind.
+
+    Example:
+        >>> import metagrad, torch
+        >>> from metagrad.tasks.regression import Sinusoids
+        >>> model = metagrad.networks.MLP([1, 40, 40, 1])
+        >>> learner = MetaLearner(model, nn.functional.mse_loss, metagrad.SGD(lr=0.01), 5, metagrad.Exact())
+        >>> tasks = Sinusoids().sample(4, torch.Generator().manual_seed(0))
+        >>> result = learner.backward(tasks)  # adds the mean meta-gradient to .grad
+        >>> result.loss.shape, result.cost
+        (torch.Size([4]), Cost(products=5, rounds=5, solves=0))
+        >>> adapted = learner.adapt(tasks.take(0).support)
+        >>> adapted(torch.zeros(3, 1)).shape
+        torch.Size([3, 1])
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 
 import pytest
@@ -27,3 +28,8 @@ def test_examples_run(module):
         complaints: list[str] = []
         runner.run(test, out=complaints.append)
         assert not complaints, "".join(complaints)
+
+
+def test_every_public_name_has_an_example():
+    public = {name: getattr(metagrad, name) for name in metagrad.__all__}
+    assert [name for name, it in public.items() if not inspect.ismodule(it) and ">>>" not in (it.__doc__ or "")] == []

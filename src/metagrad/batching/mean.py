@@ -32,6 +32,11 @@ class MetaGradient:
         cost: what the estimator spent on one task, beyond the inner loop and the outer gradient.
         diagnostics: "support_loss" [T, K] at the start of each inner step; "finite" [T], whether losses
             and meta-gradient of each task are finite; further ones of the estimator, [T].
+
+    Example:
+        >>> import torch
+        >>> MetaGradient({}, torch.tensor([0.5, 1.5]), {}, Cost(products=5, rounds=5), {}).loss.mean()
+        tensor(1.)
     """
 
     gradient: Tree
@@ -70,6 +75,17 @@ def meta_gradient(
     the tasks that run side by side, 2K + 1 copies of the adapted parameters each for SGD unless `loop.trajectory`
     recomputes them or the estimator does not walk back through them (`Implicit`, `FiniteDifference`, `Reptile`: three
     copies), and one round of curvature products; no graph of the loop unless `loop.reuse` keeps some.
+
+    Example:
+        >>> import torch
+        >>> from metagrad import SGD, Exact, WholeModel, functional
+        >>> from metagrad.tasks.regression import Quadratics, half_squared_error
+        >>> model = torch.nn.Linear(3, 1, bias=False)
+        >>> loop = InnerLoop(WholeModel(model, half_squared_error), SGD(lr=0.1), num_steps=5)
+        >>> tasks = Quadratics(dimension=3).sample(4, torch.Generator().manual_seed(0))
+        >>> result = meta_gradient(loop, Exact(), {"model": {**functional.trainable(model)}}, tasks)
+        >>> result.gradient["model"]["weight"].shape
+        torch.Size([1, 3])
     """
     if not isinstance(estimator, Estimator):
         raise TypeError(f"estimator must be one such as Exact() or Binomial(order=2), got {estimator!r}")

@@ -144,6 +144,12 @@ class WholeModel(ModelLearner):
     """Every trainable parameter adapts, from the meta-learned initial values: MAML.
 
     Arguments and errors as `ModelLearner`.
+
+    Example:
+        >>> learner = WholeModel(nn.Linear(3, 1), nn.functional.mse_loss)
+        >>> meta = {"model": {**functional.trainable(learner.model)}}
+        >>> sorted(learner.start(meta)), learner.context(meta)
+        (['bias', 'weight'], {})
     """
 
     def adapting(self) -> set[str]:
@@ -165,6 +171,12 @@ class PartOfModel(ModelLearner):
 
     Raises:
         ValueError: a name matches no trainable parameter, or nothing adapts.
+
+    Example:
+        >>> learner = PartOfModel(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1)), nn.functional.mse_loss, adapts="1")
+        >>> meta = {"model": {**functional.trainable(learner.model)}}
+        >>> sorted(learner.start(meta)), sorted(learner.context(meta)["model"])
+        (['1.bias', '1.weight'], ['0.bias', '0.weight'])
     """
 
     adapts: str | Sequence[str] | Callable[[str], bool]
@@ -209,6 +221,12 @@ class Proximal:
 
     Raises:
         ValueError: `strength` (λ) is not positive.
+
+    Example:
+        >>> anchored = Proximal(WholeModel(nn.Linear(3, 1), nn.functional.mse_loss), strength=2.0)
+        >>> meta = {"model": {**functional.trainable(anchored.learner.model)}}
+        >>> sorted(anchored.context(meta)["model"])  # the losses read the start
+        ['bias', 'weight']
     """
 
     learner: Learner

@@ -42,6 +42,13 @@ class InnerLoop:
     Raises:
         TypeError: `rule` is not an update rule, or `trajectory` is not a trajectory.
         ValueError: `num_steps` or `link_chunk` below 1, `reuse` negative or with another curvature product.
+
+    Example:
+        >>> import torch
+        >>> from metagrad import SGD, WholeModel
+        >>> loop = InnerLoop(WholeModel(torch.nn.Linear(3, 1), torch.nn.functional.mse_loss), SGD(lr=0.1), num_steps=5)
+        >>> loop.num_steps
+        5
     """
 
     learner: Learner
