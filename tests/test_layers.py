@@ -14,7 +14,7 @@ LAYERS = [
     {"functional", "networks", "objectives", "admissible", "tasks", "estimators", "optim", "rules"},
     {"inner"},
     {"batching", "probing"},
-    {"capture", "choosing", "adapted", "first_look", "not_finite", "node"},
+    {"capture", "choosing", "adapted", "first_look", "not_finite", "node", "meta_module"},
     {"validity", "unrolled"},
     {"learner"},
     {"training"},

@@ -1,6 +1,6 @@
 """What users hold: a module that meta-learns the parameters of their own module."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -13,16 +13,17 @@ from metagrad.batching.execution import Backend
 from metagrad.capture import Capture, Mode
 from metagrad.choosing import Auto, Chooser, Decision
 from metagrad.choosing.auto import wanted
-from metagrad.estimators.base import Estimator, Pullback
+from metagrad.estimators.base import Estimator
 from metagrad.estimators.families import warn_if_exact
 from metagrad.functional import Statistics
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.learner import HasValues, Learner, learned
-from metagrad.inner.learners import PartOfModel, Proximal, WholeModel
+from metagrad.inner.learners import learner_of
 from metagrad.inner.loop import AdaptationCurve, InnerLoop
 from metagrad.inner.motion import Evidence
 from metagrad.inner.precision import Precision, kernels
 from metagrad.inner.trajectory import Stored, Trajectory
+from metagrad.meta_module import MetaModule
 from metagrad.node import Stretch
 from metagrad.objectives import Loss, Metrics, Objective
 from metagrad.prepared import NonFiniteError, Prepared, prepare
@@ -31,7 +32,7 @@ from metagrad.rules import UpdateRule
 from metagrad.structure import Data
 from metagrad.task import Steps, Task
 from metagrad.tree import Tree
-from metagrad.unrolled import CarriedState, UnrolledModel, Unrolling
+from metagrad.unrolled import CarriedState, UnrolledModel, Unrolling, pullback
 from metagrad.validity import TaskChecks, require_finite, require_hyper
 
 __all__ = ["AdaptedModel", "Evaluation", "MetaLearner", "NonFiniteError"]
@@ -45,7 +46,7 @@ class Evaluation:
     metrics: Metrics
 
 
-class MetaLearner(nn.Module):
+class MetaLearner(MetaModule):
     """Meta-learns what adapting `model` to a task depends on: its start, its rule's settings, a hyper module.
 
         min over m of the mean over tasks of  query loss(φ_K(m), m),   φ_{k+1} = rule(φ_k, ∇ support loss(φ_k, m), m, k)
@@ -132,38 +133,29 @@ class MetaLearner(nn.Module):
         streams: int | None = None,
         precision: Precision = "float32",
     ) -> None:
-        super().__init__()
         if rule is None or num_steps is None or estimator is None:
             missing = [n for n, v in (("rule", rule), ("num_steps", num_steps), ("estimator", estimator)) if v is None]
             raise TypeError(f"MetaLearner needs {' and '.join(missing)}")
         if learner is None:
             if model is None or loss is None:
                 raise TypeError("MetaLearner needs a model and a loss, or a learner")
-            if not isinstance(loss, Objective):
-                checks.function("loss", loss)
-            for name, metric in (metrics or {}).items():
-                checks.function(f"the metric {name!r}", metric)
-            if proximal is not None:
-                checks.number("proximal (None for no anchor)", proximal, above=0)
-            options: dict[str, Any] = {
-                "metrics": metrics or {},
-                "query_loss_function": query_loss,
-                "hyper": hyper,
-                "learn_start": learn_start,
-                "precision": precision,
-                "batch_statistics": batch_statistics,
-            }
-            part = None if adapts is None else PartOfModel(model, loss, adapts, **options)
-            whole = WholeModel(model, loss, **options) if part is None else part
-            learner = whole if proximal is None else Proximal(whole, proximal)
+            learner = learner_of(
+                model,
+                loss,
+                adapts,
+                proximal,
+                metrics=metrics or {},
+                query_loss_function=query_loss,
+                hyper=hyper,
+                learn_start=learn_start,
+                precision=precision,
+                batch_statistics=batch_statistics,
+            )
         elif any(given is not None for given in (loss, query_loss, metrics, adapts, proximal)):
             raise TypeError("a learner of your own has its own losses: leave out loss, query_loss, metrics and adapts")
-        self.model = _module("model", model if model is not None else getattr(learner, "model", None))
-        self.hyper = hyper
-        admissible.check(self.model)
-        self.loop = InnerLoop(
-            learner, rule, num_steps, curvature, link_chunk, reuse, Stored() if trajectory is None else trajectory, seed
-        )
+        path = Stored() if trajectory is None else trajectory
+        loop = InnerLoop(learner, rule, num_steps, curvature, link_chunk, reuse, path, seed)
+        super().__init__(loop, model if model is not None else getattr(learner, "model", None), hyper)
         policy = wanted(estimator)
         if isinstance(policy, Estimator):
             warn_if_exact(policy, num_steps)
@@ -173,87 +165,13 @@ class MetaLearner(nn.Module):
         self._loss = loss  # if it is a module, it moves with the rest
         self.estimator = policy
         self.chooser = Chooser(policy, num_steps) if isinstance(policy, Auto) else None
-        settings = rule.initial_meta(learner.start(self._values()), num_steps)
-        self._settings = settings = tree.detach(settings)
-        self.rates = nn.ParameterList([nn.Parameter(value) for value in tree.leaves(settings)])
         self._checks = TaskChecks(self.model, loss)
-        self._complete = True
-
-    def __setattr__(self, name: str, value: object) -> None:
-        """Refuse to change what the constructor was given, which the inner loop was made of.
-
-        Raises:
-            AttributeError: `name` is one of these.
-        """
-        if name in _GIVEN and "_complete" in self.__dict__:
-            raise AttributeError(f"{name} of a MetaLearner does not change; make a new MetaLearner with another {name}")
-        super().__setattr__(name, value)
-
-    @property
-    def rule(self) -> UpdateRule:
-        """How an inner step moves the parameters."""
-        return self.loop.rule
-
-    @property
-    def num_steps(self) -> int:
-        """K, inner steps in meta-training."""
-        return self.loop.num_steps
+        self.complete()
 
     @property
     def task_chunk(self) -> int | None:
         """How many tasks run side by side; None for all."""
         return self.capture.otherwise.task_chunk
-
-    def named_parameters(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, nn.Parameter]]:
-        """As of any module, without a start that is given and not learned: nothing ever gives it a gradient."""
-        given = (
-            {id(leaf) for leaf in tree.leaves(branch(self._values(), "fixed"))}
-            if "_complete" in self.__dict__
-            else set()
-        )
-        for name, parameter in super().named_parameters(prefix, recurse, remove_duplicate):
-            if id(parameter) not in given:
-                yield name, parameter
-
-    def learned_settings(self) -> dict[str, Tensor]:
-        """What the rule has learned, by dotted name: "lr" for one rate, "lr.head.weight" for one of many."""
-        return dict(tree.items(self._own()))
-
-    def _own(self) -> Tree:
-        """The rule's part of the meta-parameters."""
-        values = iter(self.rates)
-        return tree.map(lambda _: next(values), self._settings)
-
-    def _values(self) -> Tree:
-        """The meta-parameters of model and hyper module."""
-        learner = self.loop.learner
-        if isinstance(learner, HasValues):
-            return learner.values()
-        values: dict[str, Tree] = {"model": {**functional.trainable(self.model)}}
-        return values if self.hyper is None else {**values, "hyper": {**functional.trainable(self.hyper)}}
-
-    def meta(self) -> Tree:
-        """The meta-parameters as a tree that shares the values: "model", "hyper" and "rule", those that there are.
-
-        In branch "fixed" stands a start that is read and not learned.
-
-        Raises:
-            ValueError: parameters were frozen or thawed since the rule's settings were made.
-        """
-        meta = cast(dict[str, Tree], self._values())
-        if not len(self.rates):
-            return meta
-        start = self.loop.learner.start(meta)
-        now = {path for path, _ in tree.items(self.loop.rule.initial_meta(start, self.loop.num_steps))}
-        then = {path for path, _ in tree.items(self._settings)}
-        if now != then:
-            changed = ", ".join(sorted({path.partition(".")[2] or path for path in now ^ then}))
-            raise ValueError(
-                f"{changed} was frozen or thawed since the learned settings were made; make a new MetaLearner"
-            )
-        return {**meta, "rule": self._own()}
 
     def meta_gradient(self, tasks: Task | Iterable[Task]) -> MetaGradient:
         """The mean meta-gradient over `tasks`, without touching any `.grad`; under "auto" it counts as a meta-step.
@@ -294,6 +212,11 @@ class MetaLearner(nn.Module):
         """The estimator of the latest meta-gradient; under "auto" None before the first."""
         return cast(Estimator, self.estimator) if self.chooser is None else self.chooser.in_use
 
+    def _chosen(self) -> Estimator:
+        if self.in_use is None:
+            raise ValueError(f"{self.estimator!r} has not chosen an estimator yet; take a meta-gradient first")
+        return self.in_use
+
     @property
     def decision(self) -> Decision | None:
         """What "auto" decided at the latest meta-gradient, and why; None where it did not have to."""
@@ -329,10 +252,9 @@ class MetaLearner(nn.Module):
         """
         meta = self.meta()
         (task,) = first_tasks(self._prepare(tasks, meta), 1)
-        if self.in_use is None:
-            raise ValueError(f"{self.estimator!r} has not chosen an estimator yet; take a meta-gradient first")
+        estimator = self._chosen()
         with kernels(self.precision):
-            return TaskProbe(self._loop(), meta, task).measure(self.in_use)
+            return TaskProbe(self._loop(), meta, task).measure(estimator)
 
     def evaluate(self, tasks: Task | Iterable[Task], num_steps: int | None = None) -> Evaluation:
         """Query loss and metrics after 0, 1, … S inner steps; works under `no_grad` and `inference_mode`.
@@ -407,14 +329,7 @@ class MetaLearner(nn.Module):
             num_steps = len(structure.leaves(support)[0])
         steps = self._steps(num_steps)
         checks.integer("num_steps", steps, least=1)
-        estimator = self.in_use
-        if estimator is None:
-            raise ValueError(f"{self.estimator!r} has not chosen an estimator yet; take a meta-gradient first")
-        if not isinstance(estimator, Pullback):
-            raise ValueError(
-                f"{estimator!r} needs the query loss itself, which an unrolled model does not know; take an estimator "
-                "that pulls back, such as Exact() or Binomial(order=2), or learner.backward(tasks)"
-            )
+        estimator = pullback(self._chosen())
         meta = self.meta()
         if not callable(support):
             self._alone(support, meta)
@@ -467,16 +382,3 @@ class MetaLearner(nn.Module):
         with kernels(self.precision):
             self._checks.check(prepared, isinstance(tasks, Task) and not single, self.loop.learner, meta)
         return prepared
-
-
-_GIVEN = frozenset(
-    {"model", "loss", "rule", "num_steps", "hyper", "learn_start", "adapts", "proximal", "precision"}
-    | {"metrics", "query_loss", "curvature", "task_chunk", "link_chunk", "trajectory", "reuse", "seed", "streams"}
-    | {"batch_statistics", "derivatives"}
-)
-
-
-def _module(name: str, value: object) -> nn.Module:
-    if not isinstance(value, nn.Module):
-        raise TypeError(f"{name} must be a torch.nn.Module, got {type(value).__name__}")
-    return value

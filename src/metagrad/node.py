@@ -108,7 +108,7 @@ class _Unroll(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *slopes: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *slopes: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore
         node: _Node = ctx.node
         stretch, values = node.stretch, [leaf.detach() for leaf in ctx.saved_tensors]
         given = iter(slopes)

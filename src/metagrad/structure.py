@@ -106,7 +106,7 @@ def _mapping(value: Mapping[Any, Any], path: str, leaves: list[Tensor], paths: l
 
 
 def _sequence(value: Sequence[Any], path: str, leaves: list[Tensor], paths: list[str]) -> _Part:
-    kind = cast(type, type(value))
+    kind: Any = type(value)
     names: Sequence[str] | None = getattr(kind, "_fields", None)
     at = [f"[{i}]" for i in range(len(value))] if names is None else [f".{name}" if path else name for name in names]
     parts = [_taken_apart(item, f"{path}{place}", leaves, paths) for place, item in zip(at, value, strict=True)]
@@ -132,7 +132,7 @@ def _dataclass(value: Any, path: str, leaves: list[Tensor], paths: list[str]) ->
             object.__setattr__(rebuilt, name, make(given))
         return rebuilt
 
-    return (cast(type, type(value)), tuple((name, part[0]) for name, part in parts.items())), build
+    return (type(value), tuple((name, part[0]) for name, part in parts.items())), build
 
 
 class _Other:

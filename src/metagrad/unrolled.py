@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metagrad import checks, functional, structure, tree
+from metagrad.estimators.base import Estimator, Pullback
 from metagrad.functional import Statistics
 from metagrad.inner.motion import Evidence
 from metagrad.inner.randomness import task_seed
@@ -76,6 +77,20 @@ class UnrolledModel(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As the user's module."""
         return self.model(*args, **kwargs)
+
+
+def pullback(estimator: Estimator) -> Pullback:
+    """The estimator, if it can go back from any cotangent.
+
+    Raises:
+        ValueError: it needs the query loss.
+    """
+    if isinstance(estimator, Pullback):
+        return estimator
+    raise ValueError(
+        f"{estimator!r} needs the query loss itself, which an unrolled model does not know; take an estimator "
+        "that pulls back, such as Exact() or Binomial(order=2), or learner.backward(tasks)"
+    )
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,8 @@ def central_difference(loss: InnerLoss, adapted: Tree, context: Tree, direction:
     wanted = (0, 1) if tree.leaves(context) else (0,)
 
     def gradients(moved: Tree, context: Tree) -> tuple[Tree, Tree]:
-        slopes = cast(tuple[Tree, ...], grad(loss, argnums=wanted)(moved, context))
-        return (*slopes, {})[:2]
+        on_adapted, on_context = (*cast(tuple[Tree, ...], grad(loss, argnums=wanted)(moved, context)), {})[:2]
+        return on_adapted, on_context
 
     return differenced(gradients, adapted, context, direction)
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -16,14 +16,6 @@ from metagrad.objectives import Loss, Metrics, Objective, OfPredictions
 from metagrad.structure import Data
 from metagrad.task import Batch
 from metagrad.tree import Tree
-
-
-class _Losses(Protocol):
-    """`Objective`, or `OfPredictions`."""
-
-    def support_loss(self, model: nn.Module, batch: Data, *hyper: nn.Module) -> Tensor: ...
-
-    def query_loss(self, model: nn.Module, batch: Data, *hyper: nn.Module) -> tuple[Tensor, Metrics]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +115,7 @@ class ModelLearner(ABC):
         return self._evaluate(self._losses.query_loss, adapted, meta, batch)
 
     @property
-    def _losses(self) -> _Losses:
+    def _losses(self) -> Objective | OfPredictions:
         if isinstance(self.loss, Objective):
             return self.loss
         return OfPredictions(self.loss, self.query_loss_function, self.metrics)
@@ -263,6 +255,35 @@ class Proximal:
     def query_loss(self, adapted: Tree, meta: Tree, batch: Data) -> tuple[Tensor, Metrics]:
         """As the inner learner: the query loss has no anchor."""
         return self.learner.query_loss(adapted, meta, batch)
+
+
+def learner_of(
+    model: nn.Module,
+    loss: Loss | Objective,
+    adapts: str | Sequence[str] | Callable[[str], bool] | None,
+    proximal: float | None,
+    **options: Any,
+) -> Learner:
+    """The learner of a model in which all adapts or a part, with or without an anchor.
+
+    Args:
+        model: any module.
+        loss: as for `ModelLearner`.
+        adapts: as for `PartOfModel`; None for all.
+        proximal: strength of the anchor; None for none.
+        options: further ones of `ModelLearner`.
+
+    Raises:
+        TypeError, ValueError: as these.
+    """
+    if not isinstance(loss, Objective):
+        checks.function("loss", loss)
+    for name, metric in options.get("metrics", {}).items():
+        checks.function(f"the metric {name!r}", metric)
+    if proximal is not None:
+        checks.number("proximal (None for no anchor)", proximal, above=0)
+    learner = WholeModel(model, loss, **options) if adapts is None else PartOfModel(model, loss, adapts, **options)
+    return learner if proximal is None else Proximal(learner, proximal)
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -106,7 +106,7 @@ class NumericRule(UpdateRule):
         if callable(setting):
             setting = setting(k)
             checks.number(f"{name} at step {k}", setting)
-        return _spread(setting, adapted)
+        return _spread(cast(float, setting), adapted)
 
     def is_zero(self, name: str) -> bool:
         """Whether the setting is the number 0, so that what it multiplies can be left out."""
