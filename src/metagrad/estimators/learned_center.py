@@ -1,13 +1,15 @@
-"""Adjoints at the best present estimate: every link is asked about a model of it, learned within one task.
+"""Adjoints about a learned center: a model of each link's curvature, learned within one task, takes most of it.
 
 Link k is D + C, direct plus curvature, and C is H between a map onto the gradient and a lift. `Binomial` expands in
 all of C; a scalar center moves a multiple of D out of it. Here a whole operator moves: H = S + (H − S), with a
-symmetric model S for each link that is cheap to apply (`link_models.py`), and the expansion is in H − S. In each round
-the links that are asked get the best present estimate of the adjoint that reaches them. The answers improve the models,
-and all adjoints are pulled again through them, without a model call. What the estimate leaves out is H − S applied to
-the *change* of a direction since it was last asked; on all that was asked, H − S vanishes.
+symmetric model S for each link that is cheap to apply (`link_models.py`). The expansion is in H − S.
 
-`Binomial` asks links L − r … K − r in round r = 1 … L, `Parallel` asks links 0 … K − r.
+A round takes the products H·u of some links, each at the best estimate so far of the direction u that reaches the link.
+The products improve the models, and all adjoints are pulled again through the models, without a call of the network.
+On every direction of which a product was taken, H − S is zero. So what the estimate leaves out is H − S applied to the
+*change* of a link's direction since its last product.
+
+Round r = 1 … L takes the products of links L − r … K − r in `Binomial`, and of links 0 … K − r in `Parallel`.
 """
 
 from collections.abc import Sequence
@@ -25,8 +27,8 @@ from metagrad.tree import Tree
 def pull_about_learned_center(chain: Chain, cotangent: Tree, lowest: Sequence[int]) -> Adjoint:
     """Pull a cotangent back in as many rounds as `lowest` has entries, at most K.
 
-    Round r = 1, 2, … asks links lowest[r − 1] … K − r for a product. The link at the top gets its product at its final
-    direction, so its adjoint is as good as what reaches it: K rounds are exact. Diagnostics, if there was a round:
+    Round r = 1, 2, … takes the products of links lowest[r − 1] … K − r. The link at the top has its final direction by
+    then, so its adjoint is as good as what reaches it: K rounds are exact. Diagnostics, if there was a round:
     "error_estimate", see `_error`.
 
     Args:
@@ -39,35 +41,38 @@ def pull_about_learned_center(chain: Chain, cotangent: Tree, lowest: Sequence[in
         return FirstOrder().pull(chain, cotangent)
     adjoint = cotangent
     meta: Tree = {}
-    asked: dict[int, Pulled] = {}
+    # Each link of the coming round, with what reaches it pulled through its direct map: first as `FirstOrder` would.
+    direct: dict[int, Pulled] = {}
     for k in range(steps - 1, lowest[0] - 1, -1):
-        asked[k] = chain.direct(k, adjoint)
-        adjoint = asked[k].state
+        direct[k] = chain.direct(k, adjoint)
+        adjoint = direct[k].state
 
     models: LinkModels | None = None
     guesses: list[Product] = []
     for level, low in enumerate(lowest):
         last, top = level == len(lowest) - 1, steps - 1 - level
-        directions = tree.stack([asked[k].gradient for k in range(low, top + 1)])
+        directions = tree.stack([direct[k].gradient for k in range(low, top + 1)])
         curved, mixed = chain.window(low, top + 1).curvature_everywhere(directions)
         answers = Answers.of(directions, curved, mixed)
         earlier, guesses = guesses, []
         models = LinkModels.first(answers) if models is None else models.after(answers)
 
-        adjoint = tree.add(asked[top].state, tree.pick(curved, top - low))
-        meta = tree.add(meta, tree.add(asked[top].meta, tree.pick(mixed, top - low)))
-        asked = {}
+        # The link at the top is finished: its product was taken at its final direction.
+        adjoint = tree.add(direct[top].state, tree.pick(curved, top - low))
+        meta = tree.add(meta, tree.add(direct[top].meta, tree.pick(mixed, top - low)))
+        direct = {}
+        # The links below: pulled anew from the better adjoint, with the model in place of the network.
         for k in range(top - 1, low - 1, -1):
-            asked[k] = chain.direct(k, adjoint)
-            guesses.append(models.product(k - low, asked[k].gradient))
+            direct[k] = chain.direct(k, adjoint)
+            guesses.append(models.product(k - low, direct[k].gradient))
             curved_k, mixed_k = answers.shaped(guesses[-1])
-            adjoint = tree.add(asked[k].state, curved_k)
+            adjoint = tree.add(direct[k].state, curved_k)
             if last:
-                meta = tree.add(meta, tree.add(asked[k].meta, mixed_k))
+                meta = tree.add(meta, tree.add(direct[k].meta, mixed_k))
         if last:
             return Adjoint(adjoint, meta, {"error_estimate": _error(_distrust(answers, earlier), guesses, adjoint)})
         if lowest[level + 1] < low:
-            asked[low - 1] = chain.direct(low - 1, adjoint)
+            direct[low - 1] = chain.direct(low - 1, adjoint)
     raise AssertionError("the last round returns")
 
 
@@ -86,7 +91,7 @@ def _distrust(answers: Answers, guesses: Sequence[Product]) -> Tensor:
 
 
 def _error(distrust: Tensor, guesses: Sequence[Product], start: Tree) -> Tensor:
-    """Estimate of the relative error: what the models add unasked, wrong by as much as they were in the last round."""
+    """Estimate of the relative error: what the models say of changes, as wrong as they were in the last round."""
     size = tree.norm(start)
     if not guesses:
         return torch.zeros_like(size)

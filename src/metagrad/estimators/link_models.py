@@ -1,7 +1,7 @@
-"""A model of each link's curvature, learned within one task from the products that were asked of it.
+"""A model of each link's curvature, learned within one task from the link's own products.
 
-Let the rows of Q be orthonormal and span the directions that a link was asked, Z = Q·H the answers, M = Z·Qᵀ, and
-U = Z·(I − QᵀQ) what sticks out of the span. On the span and its complement
+Let the rows of Q be orthonormal and span the directions of which products were taken, and Z = Q·H those products. Let
+M = Z·Qᵀ be their part within the span, and U = Z·(I − QᵀQ) their part outside it. On the span and its complement
 
     H = | M   U |     with X unknown,  taken for   X = Uᵀ M⁺ U + s·(I − QᵀQ).
         | Uᵀ  X |
@@ -22,14 +22,14 @@ from metagrad import tree
 from metagrad.tree import Tree
 
 REST = 0.1
-"""Curvature where nothing was asked, as a share of the Rayleigh quotient of the last round."""
+"""Curvature where no product was taken, as a share of the Rayleigh quotient of the last round."""
 
 CLEAR = 0.1
 """Least cosine between a direction and its product with which its curvature counts as clearly positive."""
 
 
 class Product(NamedTuple):
-    """What a model says of one link: product [d] and mixed term [m] at a direction that changed since it was asked."""
+    """What a model says of one link: product [d] and mixed term [m], at a direction changed since its last product."""
 
     curved: Tensor
     mixed: Tensor
@@ -128,16 +128,19 @@ def _learned(answers: Answers, rows: Tensor, mixed: Tensor, inverse: Tensor | No
         direction = direction - share @ basis
         product, term = product - share @ products, term - share @ mixed
         size = direction.norm(dim=2, keepdim=True)
+    # A direction that lies in the span but for rounding is no new one: its rows become zero.
     new = size > whole * torch.finfo(size.dtype).eps ** 0.5
     factor = quotient(torch.ones_like(size), size, new)
     rows = torch.cat([basis, direction * factor, products, product * factor], dim=1)
     mixed = torch.cat([mixed, term * factor], dim=1)
     basis, products = rows[:, : rounds + 1], rows[:, rounds + 1 :]
-    inner = basis @ products.mT
+    inner = basis @ products.mT  # M, symmetric but for rounding
     inner = (inner + inner.mT) / 2
     inverse = _widened(inverse, inner, products)
-    covered = inner @ inverse
+    covered = inner @ inverse  # M M⁺: the part of the span in which curvature is clearly positive
     rest = REST * answers.rayleigh().clamp_min(0.0)
+    # S in terms of the rows [Q; Z], by U = Z − M Q:  QᵀMQ + QᵀU + UᵀQ + UᵀM⁺U + s(I − QᵀQ)
+    #   = Qᵀ(M M⁺ M − M − s)Q + Qᵀ(1 − M M⁺)Z + Zᵀ(1 − M⁺ M)Q + ZᵀM⁺Z + sI.
     unit = torch.eye(inner.shape[2], dtype=inner.dtype, device=inner.device)
     upper = torch.cat([covered @ inner - inner - rest * unit, unit - covered], dim=2)
     lower = torch.cat([(unit - covered).mT, inverse], dim=2)
@@ -154,13 +157,14 @@ def _widened(inverse: Tensor | None, inner: Tensor, products: Tensor) -> Tensor:
         inverse = torch.nn.functional.pad(inverse, (0, 1, 0, 1))
         conjugate = -inner[:, last:] @ inverse
         conjugate = torch.cat([conjugate[..., :last], torch.ones_like(conjugate[..., :1])], dim=2)
+    # With v conjugate to the directions before (v M w = 0), M⁺ grows by v vᵀ / (v M vᵀ): no inverse is computed.
     bend = conjugate @ inner @ conjugate.mT
     size = (conjugate @ products).norm(dim=2, keepdim=True) * conjugate.norm(dim=2, keepdim=True)
     return inverse + conjugate.mT @ quotient(conjugate, bend, bend > CLEAR * size)
 
 
 def quotient(part: Tensor, whole: Tensor, where: Tensor) -> Tensor:
-    """`part` over `whole` where it is asked for, and 0 elsewhere."""
+    """`part` over `whole` at the entries that `where` marks, and 0 elsewhere."""
     return torch.where(where, part / torch.where(where, whole, 1.0), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""What a truncated expansion leaves out, estimated from the products it asked for: no further product."""
+"""What a truncated expansion leaves out, estimated from the products that it took: no further product."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from metagrad.estimators.link_models import CLEAR, REST, quotient
 from metagrad.tree import Tree
 
 TRUSTED = 0.5
-"""Largest remainder, relative to the estimate, that is told as it is; beyond it the expansion may not converge."""
+"""Largest remainder, relative to the estimate, that is reported as it is; above it the expansion may not converge."""
 
 SHORT = 0.2
 """How much too short an adjoint built again is taken to be: the estimate's share in the logarithm of its length."""
@@ -23,8 +23,8 @@ class Round:
 
     Attributes:
         low: the first link.
-        directions: what the links were asked.
-        products: what they answered, H·direction, before any scale; of one structure with `directions`.
+        directions: of which products were taken.
+        products: H·direction of each, before any scale; of one structure with `directions`.
     """
 
     low: int
@@ -38,7 +38,7 @@ class Round:
         return Round(low, directions, tree.fill(curved["adapted"], directions))
 
     def steepness(self, before: "Round | None") -> Tensor:
-        """‖product‖ / ‖direction‖ of each link, [n]; of the change since the round before if it was asked then."""
+        """‖product‖ / ‖direction‖ of each link, [n]; where there was a round before, of the change since."""
         directions, products = self.directions, self.products
         if before is not None:
             directions = tree.map(_changed, directions, before.directions)
@@ -52,7 +52,7 @@ def relative_remainder(
     entering: Tree,
     last: Round,
     before: Round | None,
-    asked: dict[int, Pulled],
+    taken: dict[int, Pulled],
     final: dict[int, Pulled],
     damped: Tree,
     center: float,
@@ -64,8 +64,9 @@ def relative_remainder(
         ‖estimate − R‖ / (‖R‖·max(1, ‖estimate‖/‖R‖)^SHORT)   elsewhere
         r = ‖ Σ_k H_k·δ_k + Σ_k (1 − c)·H_k·u_k + s·Σ_k D δ_k ‖ / ‖estimate‖,  ‖H_k δ_k‖ from ‖H_k·(last change of u_k)‖
 
-    δ_k is the change of direction u_k since link k was last asked: the orders above are what H_k makes of it. Its
-    product is taken along δ_k, as long as the link's last answer says. What earlier links make of it is left out.
+    δ_k is the change of direction u_k since link k's last product, and H_k·δ_k is what the orders above L begin with.
+    It is taken to point along δ_k, with the length that the link's products of the last two rounds suggest. What
+    earlier links make of it is left out.
 
     A remainder that is not small says nothing of the exact adjoint: an expansion that overshoots leaves out about as
     much as it has. There R is the exact one built again from the last round, `rebuilt`, without an expansion. Its links
@@ -79,7 +80,7 @@ def relative_remainder(
         entering: adjoint above the last round's links; exact but for the damping of the links above.
         last: the last round.
         before: the round before; None if there was none.
-        asked: links as they were asked in the last round.
+        taken: links pulled at the adjoints at which the last round took their products.
         final: links below the top one, pulled at their final adjoints.
         damped: Σ (1 − c)·H_k·u_k over all links; {} where c is 1.
         center: s.
@@ -95,7 +96,7 @@ def relative_remainder(
             for link, pulled in zip(links, final.values(), strict=True)
         ]
         if center != 0.0:
-            moved = (tree.subtract(_adapted(final[k].state), _adapted(asked[k].state)) for k in final)
+            moved = (tree.subtract(_adapted(final[k].state), _adapted(taken[k].state)) for k in final)
             change += [tree.scale(part, center) for part in moved]
         for part in change:
             missing = tree.add(missing, part)
@@ -116,8 +117,8 @@ def rebuilt(chain: Chain, entering: Tree, last: Round) -> Tree:
         S = p·pᵀ / dᵀp + s·(I − d·dᵀ / dᵀd)                               where curvature along d is clearly positive
         S = (p·dᵀ + d·pᵀ) / dᵀd − d·(dᵀp)·dᵀ / (dᵀd)² + s·(I − d·dᵀ / dᵀd)   elsewhere
 
-    d is what the link was asked, p = H·d what it answered, s the curvature where nothing was asked. Both are symmetric
-    and have S·d = p: a link that is reached by what it was asked is exact. These are the models of `link_models.py`
+    d is the link's direction in the round, p = H·d its product, s the curvature assumed elsewhere. Both are symmetric
+    and have S·d = p: a link that is reached by d itself is exact. These are the models of `link_models.py`
     after one round, made leaf by leaf: on small networks, compiled, one row of all parameters would take as long as
     their products.
 
@@ -130,7 +131,7 @@ def rebuilt(chain: Chain, entering: Tree, last: Round) -> Tree:
     clear = bend > CLEAR * squared.sqrt() * _norms(last.products)
     elsewhere = REST * quotient(bend.sum(), squared.sum(), squared.sum() > 0).clamp_min(0.0)
     adjoint = entering
-    for link in range(len(bend) - 1, -1, -1):
+    for link in range(len(bend) - 1, -1, -1):  # S·v, with v = pulled.gradient, term by term
         pulled = chain.direct(last.low + link, adjoint)
         direction, product = tree.pick(last.directions, link), tree.pick(last.products, link)
         along, across = tree.dot(pulled.gradient, direction), tree.dot(pulled.gradient, product)
