@@ -43,9 +43,15 @@ def metagrad(capsys):
     return call
 
 
-@pytest.mark.parametrize(("version", "form"), [("0.1.0", 1), ("0.1.0-with-checksums", 2)])
+EARLIER = [("0.1.0", 1), ("0.1.0-learned-rates", 1), ("0.1.0-with-checksums", 2)]
+
+
+@pytest.mark.parametrize(("version", "form"), EARLIER)
 def test_a_run_of_an_earlier_version_opens(version, form, metagrad, tmp_path):
-    """As it was made then, the first before there were checksums: evaluated to what it said, continued, reported."""
+    """As it was made then, the first two before there were checksums: evaluated to what they said, continued, reported.
+
+    The second has `Auto`, `LearnedRates` and another optimizer.
+    """
     run = Path(shutil.copytree(OLD / version, tmp_path / "runs" / "run"))
     status, _, err = metagrad("evaluate", run, "--out", tmp_path / "again.json")
     assert (status, err) == (0, "")
@@ -149,7 +155,9 @@ def test_the_configuration_of_another_run_under_a_right_checksum(run, metagrad):
 def test_another_major_version_is_told(package, run, metagrad):
     path = run / "checkpoint.pt"
     saved = states.read(path)
-    saved["manifest"]["versions"][package] = "99.1"
+    known = json.loads(saved["manifest"])
+    known["versions"][package] = "99.1"
+    saved["manifest"] = json.dumps(known)
     states.write(path, saved)
     status, _, err = metagrad("train", "--resume", run)
     assert status == 2

@@ -121,8 +121,8 @@ def opened(run: Run, data: str | None = None, accept_changes: bool = False) -> E
 
 def _require_unchanged(run: Run, saved: Mapping[str, Any]) -> None:
     """Refuse to go on with another configuration, or a version with another first number, than the checkpoint's."""
-    now, before = run.manifest(), saved.get("manifest")
-    known = before if isinstance(before, dict) else now  # checkpoints of format 1 did not say
+    now = run.manifest()
+    known = saved["manifest"] or now  # checkpoints of format 1 did not say
     versions = other_versions(known.get("versions"), surroundings()["versions"])
     changes = differences(known["config"], now["config"]) if isinstance(known.get("config"), dict) else ""
     if versions or changes:

@@ -189,5 +189,7 @@ def _what(value: Any) -> str:
 
 
 def _brief(value: Any) -> str:
-    text = "none" if value is None else repr(value) if not isinstance(value, int) else f"{value:.6g}"
+    if isinstance(value, int) and value.bit_length() > 64:  # str refuses very long ones, and float those beyond 1e308
+        return "a huge integer"
+    text = "none" if value is None else repr(value)
     return text if len(text) <= 60 else text[:60] + "…"

@@ -8,6 +8,8 @@ from typing import Any
 from metagrad.opening import JSON_BYTES, read_bytes
 from metagrad.training.files import replacing
 
+_DEEPEST = 50  # lists and objects in one another
+
 
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as indented JSON, atomically; NaN and infinities become null."""
@@ -24,13 +26,28 @@ def read_json(path: Path) -> dict[str, Any]:
         OSError: it is missing, no regular file, or too large.
     """
     try:
-        value = json.loads(read_bytes(path, JSON_BYTES).decode())
-    except RecursionError as error:
-        raise ValueError(f"{path} is damaged or foreign: its lists are nested too deeply") from error
-    except ValueError as error:  # bad JSON and bad UTF-8 alike
+        text = read_bytes(path, JSON_BYTES).decode()
+    except UnicodeDecodeError as error:
         raise ValueError(f"{path} is damaged: it is not valid JSON ({error})") from error
+    return parsed(text, str(path))
+
+
+def parsed(text: str, where: str) -> dict[str, Any]:
+    """A JSON object from a text; ValueError where it is damaged, something else, or nested as nothing of ours is."""
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"{where} is damaged or foreign: its lists are nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"{where} is damaged: it is not valid JSON ({error})") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path} is damaged: it holds a {type(value).__name__} in place of a JSON object")
+        raise ValueError(f"{where} is damaged: it holds a {type(value).__name__} in place of a JSON object")
+    level: list[Any] = [value]
+    for _ in range(_DEEPEST):
+        nests = [nest.values() if isinstance(nest, dict) else nest for nest in level]
+        level = [part for nest in nests for part in nest if isinstance(part, dict | list)]
+    if level:
+        raise ValueError(f"{where} is damaged or foreign: its lists are nested too deeply")
     return value
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from metagrad import opening
 from metagrad.training import manifest
+from metagrad.training.json_files import parsed
 from metagrad.training.weights import read_weights
 
 METRICS, CHECKPOINT = "metrics.jsonl", "checkpoint.pt"
@@ -68,10 +69,10 @@ class Run:
         if manifest.is_as_written(now):
             return ""
         try:
-            before = self.checkpoint(_LARGEST_COMPARED).get("manifest")
+            before = self.checkpoint(_LARGEST_COMPARED)["manifest"].get("config")
         except ValueError as error:
             return f"something, and what cannot be told, because {error}"
-        changed = manifest.differences(before["config"], now["config"]) if isinstance(before, dict) else ""
+        changed = manifest.differences(before, now["config"]) if isinstance(before, dict) else ""
         return changed or "something beside the configuration"
 
     def checkpoint(self, largest: int = LARGEST) -> dict[str, Any]:
@@ -92,6 +93,8 @@ class Run:
         form, counted = (saved.get("format"), saved.get("metrics_bytes")) if isinstance(saved, dict) else (None, None)
         if type(form) is not int or form not in manifest.FORMATS or type(counted) is not int or counted < 0:
             raise ValueError(f"{path} is not a checkpoint that this version reads, so the run cannot be continued")
+        made = saved.get("manifest", "{}")  # as text: what is read from it is JSON, whatever a pickle may hold
+        saved["manifest"] = parsed(made if isinstance(made, str) else "", f"the configuration in {path}")
         return saved
 
     def weights(self, which: str = "best", largest: int = LARGEST) -> dict[str, Tensor]:

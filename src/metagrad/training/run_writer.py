@@ -133,7 +133,11 @@ class RunWriter:
         # Weights first: a kill between the two leaves weights that the repeated steps will write again.
         self.save_weights("last", weights)
         known = {"config": self._manifest["config"], **surroundings()}
-        counted = {"format": self._manifest["format"], "manifest": finite(known), "metrics_bytes": self._metrics.tell()}
+        counted = {
+            "format": self._manifest["format"],
+            "manifest": json.dumps(finite(known)),
+            "metrics_bytes": self._metrics.tell(),
+        }
         payload = io.BytesIO()
         torch.save({**counted, **state}, payload)
         with replacing(self.path / CHECKPOINT) as file:
