@@ -111,6 +111,47 @@ def norm(tree: Tree) -> Tensor:
     return dot(tree, tree).sqrt()
 
 
+def quotient(part: Tensor, whole: Tensor, where: Tensor | None = None) -> Tensor:
+    """`part` over `whole` where it is asked for (where the whole is positive, if not said), and 0 elsewhere."""
+    where = whole > 0 if where is None else where
+    return torch.where(where, part / torch.where(where, whole, 1.0), 0.0)
+
+
+def flat(tree: Tree) -> Tensor:
+    """All leaves one after another as one vector."""
+    return torch.cat([leaf.reshape(-1) for leaf in leaves(tree)])
+
+
+def shaped(vector: Tensor, like: Tree) -> Tree:
+    """The inverse of `flat`: a vector in the shapes of a tree."""
+    pieces = iter(vector.split([leaf.numel() for leaf in leaves(like)]))
+    return map(lambda leaf: next(pieces).reshape(leaf.shape), like)
+
+
+def conjugate_gradient(operator: Callable[[Tree], Tree], target: Tree, start: Tree, iterations: int) -> Tree:
+    """X with operator(x) = target, after a fixed number of iterations from `start`; {} starts from zero.
+
+    A direction of negative curvature (the operator is not positive definite) stops the iteration where it is. The
+    length is fixed, so that it runs under `vmap`. Cost: `iterations` applications, and one for a start other than zero.
+    """
+    solution = start or scale(target, 0.0)
+    residual = search = subtract(target, operator(start)) if start else target
+    squared = dot(residual, residual)
+    going = squared >= 0
+    for _ in range(iterations):
+        product = operator(search)
+        bend = dot(search, product)
+        # Not positive: at an exact solution there is nothing left to add, on negative curvature nothing to trust.
+        going = going & (bend > 0)
+        length = quotient(squared, bend, going)
+        solution = add(solution, scale(search, length))
+        residual = subtract(residual, scale(product, length))
+        fresh = dot(residual, residual)
+        search = add(residual, scale(search, quotient(fresh, squared)))
+        squared = fresh
+    return solution
+
+
 def stack(trees: Sequence[Tree]) -> Tree:
     """Join trees of one structure along a new leading axis.
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from cases import one
+from metagrad import tree
 from metagrad.experiments.problems import SinusoidRegression
 from metagrad_studies.core.intervals import rank_correlation
 from metagrad_studies.core.progress import Watcher
@@ -13,7 +14,7 @@ from metagrad_studies.core.records import Records
 from metagrad_studies.core.runner import carry_out
 from metagrad_studies.instruments import sinusoid
 from metagrad_studies.instruments.meta_objective import objective, of_each, of_mean
-from metagrad_studies.instruments.spectra import direction, flat
+from metagrad_studies.instruments.spectra import direction
 from metagrad_studies.smoothness import Smoothness
 from metagrad_studies.smoothness.records import fitted
 from oracle import exact_meta_gradient
@@ -34,7 +35,7 @@ def case():
 
 def dense(loop, meta, task):
     """Gradient and Hessian of one task's meta-objective by plain autograd."""
-    theta = flat(meta).clone().requires_grad_()
+    theta = tree.flat(meta).clone().requires_grad_()
     value = objective(loop, meta, theta, task)
     [slope] = torch.autograd.grad(value, theta, create_graph=True)
     hessian = torch.stack([torch.autograd.grad(part, theta, retain_graph=True)[0] for part in slope])
@@ -59,13 +60,13 @@ def test_the_dense_hessian_is_the_derivative_of_the_gradient(case):
     def slope(theta):
         return torch.func.grad(lambda at: objective(loop, meta, at, task))(theta)
 
-    risen = slope(flat(meta) + step) - slope(flat(meta) - step)
+    risen = slope(tree.flat(meta) + step) - slope(tree.flat(meta) - step)
     torch.testing.assert_close(risen, 2 * hessian @ step, rtol=1e-4, atol=1e-11)
 
 
 def test_lanczos_on_each_task_and_on_the_mean_finds_the_ends_of_dense_spectra(case):
     loop, meta, tasks = case
-    first = flat(direction(meta, seed=3))
+    first = tree.flat(direction(meta, seed=3))
     each = of_each(loop, meta, tasks, first=first, iterations=PARAMETERS)
     joint = of_mean(loop, meta, tasks, first=first, iterations=PARAMETERS)
     parts = [dense(loop, meta, one(tasks, t)) for t in range(4)]

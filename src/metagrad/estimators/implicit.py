@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
 from metagrad import checks, tree
@@ -63,21 +62,9 @@ class ConjugateGradient:
     def solve(self, link: Chain, cotangent: Tree) -> Solution:
         """Iterate, then one product at the solution for the mixed term and the true residual."""
         target = tree.scale(_adapted(cotangent), -1.0)
-        solution = tree.scale(target, 0.0)
-        residual = search = target
-        squared = tree.dot(residual, residual)
-        going = squared >= 0
-        for _ in range(self.iterations):
-            product = self._operator(link, search)[0]
-            bend = tree.dot(search, product)
-            # Not positive: at an exact solution there is nothing left to add, on negative curvature nothing to trust.
-            going = going & (bend > 0)
-            length = torch.where(going, squared / torch.where(going, bend, 1.0), 0.0)
-            solution = tree.add(solution, tree.scale(search, length))
-            residual = tree.subtract(residual, tree.scale(product, length))
-            fresh = tree.dot(residual, residual)
-            search = tree.add(residual, tree.scale(search, _quotient(fresh, squared)))
-            squared = fresh
+        solution = tree.conjugate_gradient(
+            lambda direction: self._operator(link, direction)[0], target, {}, self.iterations
+        )
         product, mixed = self._operator(link, solution)
         return Solution(mixed, _relative(tree.subtract(target, product), target))
 
@@ -175,12 +162,7 @@ def _adapted(state: Tree) -> Tree:
 
 
 def _relative(difference: Tree, reference: Tree) -> Tensor:
-    return _quotient(tree.norm(difference), tree.norm(reference))
-
-
-def _quotient(part: Tensor, whole: Tensor) -> Tensor:
-    """The part over the whole, and 0 where the whole is 0."""
-    return torch.where(whole > 0, part / torch.where(whole > 0, whole, 1.0), 0.0)
+    return tree.quotient(tree.norm(difference), tree.norm(reference))
 
 
 Implicit.families = (

@@ -20,7 +20,7 @@ from torch import Tensor
 from metagrad import tree
 from metagrad.estimators.base import Adjoint, Chain, Pulled
 from metagrad.estimators.exact import FirstOrder
-from metagrad.estimators.link_models import Answers, LinkModels, Product, quotient
+from metagrad.estimators.link_models import Answers, LinkModels, Product
 from metagrad.tree import Tree
 
 
@@ -87,7 +87,7 @@ def _distrust(answers: Answers, guesses: Sequence[Product]) -> Tensor:
         missed = missed[-len(guesses) :] - torch.stack([guess.curved for guess in reversed(guesses)])
         change = torch.stack([guess.change for guess in guesses])
     change = change.norm()
-    return quotient(missed.norm(), change, change > 0)
+    return tree.quotient(missed.norm(), change, change > 0)
 
 
 def _error(distrust: Tensor, guesses: Sequence[Product], start: Tree) -> Tensor:
@@ -96,4 +96,4 @@ def _error(distrust: Tensor, guesses: Sequence[Product], start: Tree) -> Tensor:
     if not guesses:
         return torch.zeros_like(size)
     change = torch.stack([guess.change for guess in guesses]).norm()
-    return quotient(distrust * change, size, size > 0)
+    return tree.quotient(distrust * change, size, size > 0)

@@ -59,13 +59,13 @@ class Answers:
 
     def shaped(self, product: Product) -> tuple[Tree, Tree]:
         """(Lifted product, mixed term) of one link."""
-        return {"adapted": _shaped(product.curved, self.like[0])}, _shaped(product.mixed, self.like[1])
+        return {"adapted": tree.shaped(product.curved, self.like[0])}, tree.shaped(product.mixed, self.like[1])
 
     def rayleigh(self) -> Tensor:
         """Rayleigh quotient of all directions together, 0-d; 0 if they are zero."""
         squared = self.directions.square().sum()
         bend = (self.directions * self.values[:, : self.directions.shape[1]]).sum()
-        return quotient(bend, squared, squared > 0)
+        return tree.quotient(bend, squared, squared > 0)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class LinkModels:
     def product(self, link: int, gradient: Tree) -> Product:
         """S·direction and mixed term: those of the last round, and the model applied to the change since."""
         last, rows = self.last.values[link], self.rows[link]
-        change = _row(gradient) - self.last.directions[link]
+        change = tree.flat(gradient) - self.last.directions[link]
         width = len(change)
         shares = rows @ change
         curved = last[:width] + self.rest * change + (self.core[link] @ shares) @ rows
@@ -130,7 +130,7 @@ def _learned(answers: Answers, rows: Tensor, mixed: Tensor, inverse: Tensor | No
         size = direction.norm(dim=2, keepdim=True)
     # A direction that lies in the span but for rounding is no new one: its rows become zero.
     new = size > whole * torch.finfo(size.dtype).eps ** 0.5
-    factor = quotient(torch.ones_like(size), size, new)
+    factor = tree.quotient(torch.ones_like(size), size, new)
     rows = torch.cat([basis, direction * factor, products, product * factor], dim=1)
     mixed = torch.cat([mixed, term * factor], dim=1)
     basis, products = rows[:, : rounds + 1], rows[:, rounds + 1 :]
@@ -160,22 +160,8 @@ def _widened(inverse: Tensor | None, inner: Tensor, products: Tensor) -> Tensor:
     # With v conjugate to the directions before (v M w = 0), M⁺ grows by v vᵀ / (v M vᵀ): no inverse is computed.
     bend = conjugate @ inner @ conjugate.mT
     size = (conjugate @ products).norm(dim=2, keepdim=True) * conjugate.norm(dim=2, keepdim=True)
-    return inverse + conjugate.mT @ quotient(conjugate, bend, bend > CLEAR * size)
-
-
-def quotient(part: Tensor, whole: Tensor, where: Tensor) -> Tensor:
-    """`part` over `whole` at the entries that `where` marks, and 0 elsewhere."""
-    return torch.where(where, part / torch.where(where, whole, 1.0), 0.0)
+    return inverse + conjugate.mT @ tree.quotient(conjugate, bend, bend > CLEAR * size)
 
 
 def _rows(stacked: Tree) -> Tensor:
     return torch.cat([leaf.reshape(len(leaf), -1) for leaf in tree.leaves(stacked)], dim=1)
-
-
-def _row(single: Tree) -> Tensor:
-    return torch.cat([leaf.reshape(-1) for leaf in tree.leaves(single)])
-
-
-def _shaped(row: Tensor, like: Tree) -> Tree:
-    pieces = iter(row.split([leaf.numel() for leaf in tree.leaves(like)]))
-    return tree.map(lambda leaf: next(pieces).view(leaf.shape), like)

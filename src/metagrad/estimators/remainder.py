@@ -7,7 +7,7 @@ from torch import Tensor
 
 from metagrad import tree
 from metagrad.estimators.base import Chain, Pulled
-from metagrad.estimators.link_models import CLEAR, REST, quotient
+from metagrad.estimators.link_models import CLEAR, REST
 from metagrad.tree import Tree
 
 TRUSTED = 0.5
@@ -102,7 +102,7 @@ def relative_remainder(
             missing = tree.add(missing, part)
     if isinstance(missing, dict) and not missing:
         return torch.zeros_like(size)
-    relative = quotient(tree.norm(missing), size, size > 0)
+    relative = tree.quotient(tree.norm(missing), size, size > 0)
     again = rebuilt(chain, entering, last)
     short = tree.norm(again)
     length = short ** (1.0 - SHORT) * torch.maximum(short, size) ** SHORT
@@ -129,15 +129,15 @@ def rebuilt(chain: Chain, entering: Tree, last: Round) -> Tree:
     """
     squared, bend = _dots(last.directions, last.directions), _dots(last.directions, last.products)
     clear = bend > CLEAR * squared.sqrt() * _norms(last.products)
-    elsewhere = REST * quotient(bend.sum(), squared.sum(), squared.sum() > 0).clamp_min(0.0)
+    elsewhere = REST * tree.quotient(bend.sum(), squared.sum(), squared.sum() > 0).clamp_min(0.0)
     adjoint = entering
     for link in range(len(bend) - 1, -1, -1):  # S·v, with v = pulled.gradient, term by term
         pulled = chain.direct(last.low + link, adjoint)
         direction, product = tree.pick(last.directions, link), tree.pick(last.products, link)
         along, across = tree.dot(pulled.gradient, direction), tree.dot(pulled.gradient, product)
-        share = quotient(along, squared[link], squared[link] > 0)
-        bent = quotient(across, bend[link], clear[link])
-        back = quotient(across - share * bend[link], squared[link], ~clear[link] & (squared[link] > 0))
+        share = tree.quotient(along, squared[link], squared[link] > 0)
+        bent = tree.quotient(across, bend[link], clear[link])
+        back = tree.quotient(across - share * bend[link], squared[link], ~clear[link] & (squared[link] > 0))
         curved = tree.scale(product, torch.where(clear[link], bent, share))
         curved = tree.add(curved, tree.scale(direction, back - elsewhere * share))
         curved = tree.add(curved, tree.scale(pulled.gradient, elsewhere))

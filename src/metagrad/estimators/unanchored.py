@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from metagrad import checks, tree
 from metagrad.estimators.base import Cost, Episode, Estimate, Estimator
 from metagrad.estimators.family import Family
@@ -45,20 +43,7 @@ class UnanchoredImplicit(Estimator):
             curved, _ = link.curvature(0, direction)
             return tree.add(direction, tree.scale(_adapted(curved), 1 / self.strength))
 
-        solution = target
-        residual = search = tree.subtract(target, operator(solution))
-        squared = tree.dot(residual, residual)
-        going = squared > 0
-        for _ in range(self.iterations):
-            product = operator(search)
-            bend = tree.dot(search, product)
-            going = going & (bend > 0)  # neither a finished solution nor negative curvature is gone on from
-            length = torch.where(going, squared / torch.where(going, bend, 1.0), 0.0)
-            solution = tree.add(solution, tree.scale(search, length))
-            residual = tree.subtract(residual, tree.scale(product, length))
-            fresh = tree.dot(residual, residual)
-            search = tree.add(residual, tree.scale(search, fresh / torch.where(squared > 0, squared, 1.0)))
-            squared = fresh
+        solution = tree.conjugate_gradient(operator, target, target, self.iterations)
         return Estimate(tree.add(direct, episode.from_start({"adapted": solution})), {})
 
     def cost(self, num_steps: int) -> Cost:

@@ -13,7 +13,6 @@ from metagrad.inner.episode import TaskEpisode
 from metagrad.inner.loop import InnerLoop
 from metagrad.task import Task
 from metagrad.tree import Tree
-from metagrad_studies.instruments.spectra import flat
 from metagrad_studies.instruments.task_errors import Estimates
 
 
@@ -59,7 +58,9 @@ def plain_estimates(loop: InnerLoop, meta: Tree, tasks: Task, chunk: int) -> Est
         rows = expansion(episode.chain, outer)
         exact, truncated = rows[-1], rows[1:-1]
         binomial = [exact[: order + 1] for order in range(1, loop.num_steps)]
-        found = [flat(reduce(tree.add, terms)) for terms in (exact, exact[:1], *truncated, *binomial)]  # as `plain`
+        found = [
+            tree.flat(reduce(tree.add, terms)) for terms in (exact, exact[:1], *truncated, *binomial)
+        ]  # as `plain`
         return {"found": {str(i): gradient for i, gradient in enumerate(found)}, "norm": tree.norm(outer)}
 
     result = over_tasks(of_task, meta, tasks, chunk)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.func import grad, grad_and_value, vjp, vmap
 
-from metagrad import structure
+from metagrad import structure, tree
 from metagrad.batching import Chunk, branch
 from metagrad.inner.loop import InnerLoop
 from metagrad.task import Task
 from metagrad.tree import Tree
-from metagrad_studies.instruments.spectra import Extremes, flat, lanczos, shaped
+from metagrad_studies.instruments.spectra import Extremes, lanczos
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def objective(loop: InnerLoop, like: Tree, theta: Tensor, task: Task) -> Tensor:
         theta: their values as one vector.
         task: leaves [N, ...].
     """
-    meta = shaped(theta, like)
+    meta = tree.shaped(theta, like)
     state = loop.initial_state(meta)
     for k in range(loop.num_steps):
         slope = grad(lambda adapted: loop.learner.support_loss(adapted, meta, task.support))(state["adapted"])
@@ -60,7 +60,7 @@ def of_mean(loop: InnerLoop, meta: Tree, tasks: Task, *, first: Tensor, iteratio
         each = Chunk(lambda meta, task: {"each": objective(loop, meta, theta, task)})(meta, tasks)
         return cast(Tensor, branch(each, "each")).mean()
 
-    return _measured(lambda thetas: mean(thetas[0])[None], flat(meta)[None], first, iterations)
+    return _measured(lambda thetas: mean(thetas[0])[None], tree.flat(meta)[None], first, iterations)
 
 
 def of_each(loop: InnerLoop, meta: Tree, tasks: Task, *, first: Tensor, iterations: int) -> Sharpness:
@@ -71,7 +71,7 @@ def of_each(loop: InnerLoop, meta: Tree, tasks: Task, *, first: Tensor, iteratio
         leaves, shape = structure.flatten(tasks)
         return vmap(lambda theta, *of_one: objective(loop, meta, theta, shape.unflatten(of_one)))(thetas, *leaves)
 
-    return _measured(each, flat(meta).expand(count, -1), first, iterations)
+    return _measured(each, tree.flat(meta).expand(count, -1), first, iterations)
 
 
 def _measured(values: Callable[[Tensor], Tensor], at: Tensor, first: Tensor, iterations: int) -> Sharpness:

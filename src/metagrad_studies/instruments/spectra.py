@@ -38,11 +38,11 @@ def extremes(chain: Chain, start: Tree, iterations: int) -> Extremes:
     """
 
     def apply(vectors: Tensor) -> Tensor:
-        gradients = [chain.direct(k, {"adapted": shaped(vectors[k], start)}).gradient for k in range(len(chain))]
+        gradients = [chain.direct(k, {"adapted": tree.shaped(vectors[k], start)}).gradient for k in range(len(chain))]
         curved, _ = chain.curvature_everywhere(tree.stack(gradients))
         return -torch.cat([leaf.flatten(1) for leaf in tree.leaves(curved)], dim=1)
 
-    return lanczos(apply, flat(start), len(chain), iterations)
+    return lanczos(apply, tree.flat(start), len(chain), iterations)
 
 
 def lanczos(apply: Callable[[Tensor], Tensor], first: Tensor, count: int, iterations: int) -> Extremes:
@@ -96,14 +96,3 @@ def direction(like: Tree, seed: int) -> Tree:
     """Standard normal numbers in the shapes of `like`, from a seed."""
     generator = torch.Generator().manual_seed(seed)
     return tree.map(lambda leaf: torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype).to(leaf.device), like)
-
-
-def flat(vector: Tree) -> Tensor:
-    """All leaves as one vector."""
-    return torch.cat([leaf.flatten() for leaf in tree.leaves(vector)])
-
-
-def shaped(vector: Tensor, like: Tree) -> Tree:
-    """The inverse of `flat`."""
-    parts = iter(vector.split([leaf.numel() for leaf in tree.leaves(like)]))
-    return tree.map(lambda leaf: next(parts).reshape(leaf.shape), like)

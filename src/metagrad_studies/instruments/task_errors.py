@@ -17,7 +17,7 @@ from metagrad.inner.loop import InnerLoop
 from metagrad.task import Task
 from metagrad.tree import Tree
 from metagrad_studies.instruments.remembered import Remembered
-from metagrad_studies.instruments.spectra import Extremes, direction, extremes, flat
+from metagrad_studies.instruments.spectra import Extremes, direction, extremes
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def estimates(loop: InnerLoop, estimators: Sequence[Estimator], meta: Tree, task
 
     def of_task(meta: Tree, task: Task) -> Tree:
         episode = _episode(loop, meta, task, chunk)
-        found = [flat(_ordered(one.estimate(episode).gradient, meta)) for one in asked]
+        found = [tree.flat(_ordered(one.estimate(episode).gradient, meta)) for one in asked]
         return {
             "found": {str(i): gradient for i, gradient in enumerate(found)},
             "norm": tree.norm(episode.outer()[0]),

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from matplotlib.figure import Figure
 
+from metagrad import tree
 from metagrad.estimators import Exact
 from metagrad.experiments.config import Experiment, build
 from metagrad.experiments.presets import PRESETS
@@ -16,7 +17,7 @@ from metagrad.training.evaluation import fixed_tasks, joined, moved
 from metagrad_studies.core.records import Record, Records
 from metagrad_studies.core.study import Bench, Cell, Finding, Listing, Request, Study
 from metagrad_studies.instruments.meta_objective import Sharpness, of_each, of_mean
-from metagrad_studies.instruments.spectra import direction, flat
+from metagrad_studies.instruments.spectra import direction
 from metagrad_studies.smoothness import findings as smoothness_findings
 from metagrad_studies.smoothness.records import SmoothnessSettings, TrainedProblem
 
@@ -120,7 +121,7 @@ def _point(settings: SmoothnessSettings, config: Experiment, learner: MetaLearne
     precise, _ = build(replace(config, machine=replace(config.machine, dtype="float64")))
     precise.load_state_dict(learner.state_dict())
     meta = precise.meta()
-    first = flat(direction(meta, settings.lanczos_seed))
+    first = tree.flat(direction(meta, settings.lanczos_seed))
     joint, single = (
         measure(precise.loop, meta, tasks, first=first, iterations=settings.lanczos_iterations)
         for measure in (of_mean, of_each)
