@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch.utils.data import Dataset, TensorDataset
 
 import metagrad
+from metagrad.data.images import ImageEpisodes
+from metagrad.data.pools import ClassPool, split
 from metagrad.networks import Conv4, accuracy
-from metagrad.tasks.images import ImageEpisodes
-from metagrad.tasks.pools import ClassPool, split
 
 CLASSES, PER_CLASS, SIZE = 40, 12, 16
 META_STEPS = 60

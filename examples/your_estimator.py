@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from metagrad import SGD, Binomial, Exact, FirstOrder, InnerLoop, Truncated, WholeModel, meta_gradient, tree
+from metagrad.data.regression import Sinusoids
 from metagrad.estimators import Adjoint, Chain, Cost
 from metagrad.estimators.base import Pullback
 from metagrad.functional import trainable
 from metagrad.networks import MLP
-from metagrad.tasks.regression import Sinusoids
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import metagrad
-from metagrad.tasks.regression import Sinusoids
+from metagrad.data.regression import Sinusoids
 
 META_STEPS = 500
 

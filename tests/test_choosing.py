@@ -15,6 +15,7 @@ from metagrad.choosing import LOOKS, Chooser, candidates, decide
 from metagrad.choosing.auto import settle, upper_quartile
 from metagrad.choosing.chooser import Doubts, Proposal
 from metagrad.choosing.foresight import foreseen_bytes
+from metagrad.data.regression import Sinusoids
 from metagrad.estimators import Cost, register
 from metagrad.estimators.families import unregister
 from metagrad.experiments.config import build
@@ -23,7 +24,6 @@ from metagrad.experiments.presets import sinusoid
 from metagrad.memory import LiveTensors
 from metagrad.networks import MLP
 from metagrad.prepared import NonFiniteError
-from metagrad.tasks.regression import Sinusoids
 from metagrad.training import Run, RunWriter, Silent
 from training.test_trainer import StopAfter, a_trainer, records_without_seconds, trained
 

@@ -5,9 +5,9 @@ import pickle
 import numpy as np
 import pytest
 
+from data.small_imagenet import pixels, source, write_caches, write_divided_folders
 from metagrad import cli, terminal
 from metagrad.foreign import LONGEST, plain, printable, reason
-from tasks.small_imagenet import pixels, source, write_caches, write_divided_folders
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\u202egnp.tac\x9b1A"
 

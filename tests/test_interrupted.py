@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
+from data.small_imagenet import source, write_caches, write_csv, write_divided_folders
+from data.small_omniglot import MEMBERS, SMALL, write_zips
 from metagrad import cli
-from metagrad.tasks import archives
-from metagrad.tasks.readers import folders, pickle_stream, ravi
-from tasks.small_imagenet import source, write_caches, write_csv, write_divided_folders
-from tasks.small_omniglot import MEMBERS, SMALL, write_zips
+from metagrad.data import archives
+from metagrad.data.readers import folders, pickle_stream, ravi
 
 SLOW_IMPORT = """
 import sys, time
@@ -58,7 +58,7 @@ def test_interrupted_decoding_is_said_and_leaves_nothing(preset, write, owner, n
         return decode(*arguments, **options)
 
     monkeypatch.setattr(owner, name, interrupted)
-    monkeypatch.setattr("metagrad.tasks.omniglot.vinyals_characters", lambda: SMALL)
+    monkeypatch.setattr("metagrad.data.omniglot.vinyals_characters", lambda: SMALL)
     monkeypatch.setenv("METAGRAD_CACHE", str(tmp_path / "cache"))
     directory = write(tmp_path / "data", source())
     before = sorted(tmp_path.rglob("*"))

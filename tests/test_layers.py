@@ -11,7 +11,7 @@ LAYERS = [
     {"tree", "memory", "structure", "kernels", "remedies", "spelled_out"},
     {"task"},
     {"prepared"},
-    {"functional", "networks", "objectives", "admissible", "tasks", "estimators", "optim", "rules"},
+    {"functional", "networks", "objectives", "admissible", "data", "estimators", "optim", "rules"},
     {"inner"},
     {"batching", "probing"},
     {"capture", "choosing", "adapted", "first_look", "not_finite", "node", "meta_module"},

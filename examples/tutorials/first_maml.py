@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import metagrad
-from metagrad.tasks.regression import Sinusoids
+from metagrad.data.regression import Sinusoids
 
 torch.manual_seed(0)
 torch.set_num_threads(1)  # tensors this small are not worth sharing

@@ -25,8 +25,8 @@ from PIL import Image
 
 import metagrad
 from metagrad.networks import Conv4, accuracy
-from metagrad.tasks.folder import load_folder
-from metagrad.tasks.images import ImageEpisodes
+from metagrad.data.folder import load_folder
+from metagrad.data.images import ImageEpisodes
 
 torch.manual_seed(0)
 SIZE, PER_CLASS = 16, 12

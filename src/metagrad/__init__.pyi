@@ -3,6 +3,7 @@
 from . import batching as batching
 from . import capture as capture
 from . import choosing as choosing
+from . import data as data
 from . import estimators as estimators
 from . import functional as functional
 from . import inner as inner
@@ -12,7 +13,6 @@ from . import objectives as objectives
 from . import optim as optim
 from . import rules as rules
 from . import task as task
-from . import tasks as tasks
 from . import tree as tree
 from .batching import MetaGradient as MetaGradient
 from .batching import meta_gradient as meta_gradient

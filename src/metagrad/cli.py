@@ -94,7 +94,7 @@ class _Printed(logging.Handler):
 @contextlib.contextmanager
 def _notes_printed() -> Generator[None]:
     """What the library notes about data, on stdout while a command runs."""
-    logs, printed = [logging.getLogger(f"metagrad.{part}") for part in ("tasks", "experiments")], _Printed()
+    logs, printed = [logging.getLogger(f"metagrad.{part}") for part in ("data", "experiments")], _Printed()
     before = [log.level for log in logs]
     for log in logs:
         log.addHandler(printed)

@@ -94,7 +94,7 @@ class MetaLearner(MetaModule):
 
     Example:
         >>> import metagrad, torch
-        >>> from metagrad.tasks.regression import Sinusoids
+        >>> from metagrad.data.regression import Sinusoids
         >>> model = metagrad.networks.MLP([1, 40, 40, 1])
         >>> learner = MetaLearner(model, nn.functional.mse_loss, metagrad.SGD(lr=0.01), 5, metagrad.Exact())
         >>> tasks = Sinusoids().sample(4, torch.Generator().manual_seed(0))

@@ -11,8 +11,8 @@ from torch.func import functional_call, grad, hessian
 
 from cases import make_tasks, one
 from metagrad import SGD, Binomial, Exact, FirstOrder, Hybrid, MetaLearner, Reptile, Split, Truncated, tree
+from metagrad.data.regression import Sinusoids
 from metagrad.estimators import CurvatureRange, Pulled, error_bound, theorem_3_6, theorem_3_8, theorem_3_10
-from metagrad.tasks.regression import Sinusoids
 
 
 class LinkChain:

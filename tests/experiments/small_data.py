@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from data.small_imagenet import offset, pixels, write_caches, write_divided_folders, write_png_pickles
+from metagrad.data.splits import ClassLists
 from metagrad.experiments.image_problem import ImageClassification
-from metagrad.tasks.splits import ClassLists
-from tasks.small_imagenet import offset, pixels, write_caches, write_divided_folders, write_png_pickles
 
 LISTS = ClassLists(*(tuple(f"n{10 * part + number:08d}" for number in range(5)) for part in range(3)))
 
@@ -29,6 +29,6 @@ def write_data(problem, directory, monkeypatch):
         case "folder":
             write_divided_folders(directory, images)
     for module in ("mini_imagenet", "tiered_imagenet", "cifar"):
-        monkeypatch.setattr(f"metagrad.tasks.{module}.published", lambda _name: LISTS)
+        monkeypatch.setattr(f"metagrad.data.{module}.published", lambda _name: LISTS)
     monkeypatch.setenv("METAGRAD_CACHE", str(directory / "cache"))
     return str(directory)

@@ -28,7 +28,7 @@ from torch import nn
 from metagrad import SGD, Truncated
 from metagrad.estimators import register
 from metagrad.experiments.presets import sinusoid
-from metagrad.tasks.regression import Sinusoids
+from metagrad.data.regression import Sinusoids
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from metagrad.tasks.regression import Sinusoids
+from metagrad.data.regression import Sinusoids
 from metagrad.training.evaluation import HeldOut, evaluate, fixed_tasks, interval, joined, paired
 
 CPU = torch.device("cpu")

@@ -7,10 +7,10 @@ import torch
 from rich.console import Console
 
 from metagrad import SGD, Binomial, Exact, FirstOrder, Grouped, Implicit, Parallel, Truncated, tree
+from metagrad.data.regression import Sinusoids
 from metagrad.experiments.presets import sinusoid
 from metagrad.experiments.training_figure import training
 from metagrad.task import Batch, Task
-from metagrad.tasks.regression import Sinusoids
 from metagrad.training import Lines, Run, RunWriter, Silent
 from metagrad.training.watch import ErrorWatch
 from training.test_trainer import StopAfter, a_trainer, records_without_seconds, trained

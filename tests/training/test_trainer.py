@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from metagrad import SGD, Binomial, Learned, MetaLearner
+from metagrad.data.regression import Sinusoids
 from metagrad.networks import MLP
 from metagrad.task import Batch, Task
-from metagrad.tasks.regression import Sinusoids
 from metagrad.training import Diverged, Plan, Run, RunWriter, Silent, Trainer, fixed_tasks
 
 

@@ -79,7 +79,7 @@ def meta_gradient(
     Example:
         >>> import torch
         >>> from metagrad import SGD, Exact, WholeModel, functional
-        >>> from metagrad.tasks.regression import Quadratics, half_squared_error
+        >>> from metagrad.data.regression import Quadratics, half_squared_error
         >>> model = torch.nn.Linear(3, 1, bias=False)
         >>> loop = InnerLoop(WholeModel(model, half_squared_error), SGD(lr=0.1), num_steps=5)
         >>> tasks = Quadratics(dimension=3).sample(4, torch.Generator().manual_seed(0))

@@ -4,10 +4,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from metagrad.data.download import CIFAR100, OMNIGLOT, Download, fetch
 from metagrad.experiments.image_problem import ImageClassification
 from metagrad.experiments.problem import DATA_VARIABLE, Problem
 from metagrad.experiments.problems import OmniglotClassification
-from metagrad.tasks.download import CIFAR100, OMNIGLOT, Download, fetch
 
 
 def download(problem: Problem, announce: Callable[[str], None]) -> None:

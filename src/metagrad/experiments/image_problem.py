@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from metagrad import checks
+from metagrad.data.cifar import load_cifar_fs, load_fc100
+from metagrad.data.folder import load_folder
+from metagrad.data.images import ImageEpisodes
+from metagrad.data.mini_imagenet import load_mini_imagenet
+from metagrad.data.pools import MetaSplit
+from metagrad.data.tiered_imagenet import load_tiered_imagenet
 from metagrad.experiments.problem import Classification, Sources, data_directory
 from metagrad.networks import Conv4
-from metagrad.tasks.cifar import load_cifar_fs, load_fc100
-from metagrad.tasks.folder import load_folder
-from metagrad.tasks.images import ImageEpisodes
-from metagrad.tasks.mini_imagenet import load_mini_imagenet
-from metagrad.tasks.pools import MetaSplit
-from metagrad.tasks.tiered_imagenet import load_tiered_imagenet
 
 _LOG = logging.getLogger(__name__)
 

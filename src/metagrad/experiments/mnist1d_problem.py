@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from metagrad import checks
+from metagrad.data.images import ImageEpisodes
+from metagrad.data.mnist1d import LENGTH, load_mnist1d
 from metagrad.experiments.problem import Classification, Sources
 from metagrad.networks import MLP
-from metagrad.tasks.images import ImageEpisodes
-from metagrad.tasks.mnist1d import LENGTH, load_mnist1d
 
 
 @dataclass(frozen=True, kw_only=True)

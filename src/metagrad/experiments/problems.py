@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from metagrad import checks
+from metagrad.data.images import ImageEpisodes
+from metagrad.data.omniglot import load_omniglot
+from metagrad.data.pools import MetaSplit
+from metagrad.data.regression import Sinusoids
 from metagrad.experiments.image_problem import ImageClassification
 from metagrad.experiments.mnist1d_problem import Mnist1dClassification
 from metagrad.experiments.own_problem import OwnProblem
 from metagrad.experiments.problem import Classification, Measure, Problem, Sources, data_directory
 from metagrad.networks import MLP, Conv4
-from metagrad.tasks.images import ImageEpisodes
-from metagrad.tasks.omniglot import load_omniglot
-from metagrad.tasks.pools import MetaSplit
-from metagrad.tasks.regression import Sinusoids
 
 __all__ = [
     "PROBLEMS",

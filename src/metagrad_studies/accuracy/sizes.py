@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from metagrad.data.images import ImageEpisodes
 from metagrad.experiments import session
 from metagrad.experiments.config import Experiment, Optimizer
 from metagrad.experiments.presets import PRESETS
@@ -15,7 +16,6 @@ from metagrad.experiments.problems import (
     SinusoidRegression,
 )
 from metagrad.rules import SGD
-from metagrad.tasks.images import ImageEpisodes
 from metagrad_studies.accuracy.settings import DataSet
 from metagrad_studies.core.study import Request
 

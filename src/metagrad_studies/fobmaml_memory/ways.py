@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from metagrad.data.images import ImageEpisodes
+from metagrad.data.mnist1d import LENGTH, load_mnist1d
 from metagrad.estimators import Binomial, Exact, FiniteDifference, FirstOrder, Implicit
 from metagrad.estimators.base import Estimator
 from metagrad.inner.trajectory import Logarithmic, Slots, Stored, Trajectory
 from metagrad.learner import MetaLearner
 from metagrad.rules import SGD
-from metagrad.tasks.images import ImageEpisodes
-from metagrad.tasks.mnist1d import LENGTH, load_mnist1d
 from metagrad.training.evaluation import moved
 from metagrad_studies.instruments.graph_maml import graph_meta_gradient
 
