@@ -189,6 +189,16 @@ def test_a_study_that_is_measured_or_unfinished(runs, report):
         assert "Measuring stopped after 1 cells." in Page(report(runs)[1]).text
 
 
+def test_a_run_shows_a_dozen_pictures(runs, report):
+    for number in range(30):
+        shutil.copy(runs / "compared" / "comparison.png", runs / "sines" / f"a{number}.png")
+    status, text, out, _ = report(runs)
+    assert status == 0
+    assert "note: sines has 32 pictures; the page shows 12 of them" in out
+    assert "sines: adaptation to test tasks" in text
+    assert len(Page(text).of("img")) == 12 + 2
+
+
 def test_nothing_to_report_is_one_sentence(tmp_path, report):
     status, _, out, err = report(tmp_path)
     assert (status, out) == (2, "")

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import io
 import shutil
+import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -123,7 +124,39 @@ def test_moments_that_share_memory_or_repeat_one_number_are_copied_apart():
     assert moments[1]["exp_avg"].stride() == (1,)
 
 
+class WithAttributes(torch.optim.Optimizer):
+    """One of a user's, with an attribute of its own, and a state that begins before the first step."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, {"lr": 0.1})
+        self.decay = 0.5
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter]["mean"] = torch.zeros_like(parameter)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                state = self.state[parameter]
+                mean = state.setdefault("mean", torch.zeros_like(parameter))
+                if parameter.grad is not None:
+                    parameter.sub_(group["lr"] * mean.mul_(self.decay).add_(parameter.grad))
+
+
+class Uncopied(torch.optim.lr_scheduler.ExponentialLR):
+    """A scheduler that holds what cannot be copied."""
+
+    def __init__(self, optimizer):
+        self.lock = threading.Lock()
+        super().__init__(optimizer, 0.9)
+
+    def state_dict(self):
+        return {name: value for name, value in super().state_dict().items() if name != "lock"}
+
+
 OPTIMIZERS = {
+    "a user's own": WithAttributes,
     "adam": lambda p: torch.optim.Adam(p, lr=0.1),
     "adamw, fused": lambda p: torch.optim.AdamW(p, lr=0.1, fused=True),
     "amsgrad": lambda p: torch.optim.Adam(p, lr=0.1, amsgrad=True),
@@ -135,6 +168,7 @@ OPTIMIZERS = {
     "two groups": lambda p: torch.optim.Adam([{"params": p[:1], "lr": 1}, {"params": p[1:]}], lr=0.1),
 }
 SCHEDULERS = {
+    "one that cannot be copied": Uncopied,
     "constant": lambda o: torch.optim.lr_scheduler.ConstantLR(o, factor=1.0),
     "cosine": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=9),
     "milestones": lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [1, 3]),

@@ -190,6 +190,15 @@ def test_a_run_that_was_never_validated_has_its_last_weights(tmp_path, metagrad)
     assert metagrad("evaluate", tmp_path / "run")[0] == 0
 
 
+def test_a_configuration_of_a_larger_model_takes_no_memory(run, metagrad):
+    """Forty gigabytes of weights are refused before the first of them."""
+    edited(run, "config", "problem", "hidden", to=[100_000, 100_000])
+    for words in (("evaluate", run), ("train", "--resume", run)):
+        status, _, err = metagrad(*words, "--accept-changes")
+        assert status == 2
+        assert "and the model of the configuration beside it 40,001,600,004: they are of two runs" in err
+
+
 def test_a_report_says_that_a_configuration_was_changed(run, metagrad):
     edited(run, "config", "num_steps", to=3)
     status, out, _ = metagrad("report", run.parent)

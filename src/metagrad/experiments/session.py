@@ -17,6 +17,7 @@ from metagrad.experiments.config import Experiment, build, build_learner
 from metagrad.experiments.problems import Sources
 from metagrad.experiments.threads import running_on, with_threads
 from metagrad.learner import MetaLearner, NonFiniteError
+from metagrad.opening import is_regular
 from metagrad.training.evaluation import HeldOut, evaluate, fixed_tasks, moved
 from metagrad.training.files import require_writable
 from metagrad.training.fitting import fitted_weights, most_bytes
@@ -26,7 +27,7 @@ from metagrad.training.manifest import differences, other_versions
 from metagrad.training.plan import Plan
 from metagrad.training.progress import Reporter
 from metagrad.training.run import Run
-from metagrad.training.run_writer import RunWriter
+from metagrad.training.run_writer import RunWriter, require_new
 from metagrad.training.surroundings import surroundings
 from metagrad.training.trainer import Trainer
 
@@ -47,6 +48,7 @@ def start(config: Experiment, path: Path, reporter: Reporter, command: str | Non
         ValueError: `path` exists or cannot be made, data are missing, or training diverged.
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
+    require_new(path)
     if config.machine.capture == "auto" and config.meta_steps < CAPTURE_PAYS_FROM:
         config = replace(config, machine=replace(config.machine, capture="off"))
     learner, sources = build(config)
@@ -80,6 +82,9 @@ def resume(
     """
     config = opened(Run(path), data, accept_changes)
     best_available(Run(path))
+    for name in RESULT_FILES:
+        require_writable(path / name)
+    _require_size(config, path / "last.safetensors")
     if meta_steps is not None:
         if config.optimizer.schedule == "cosine":
             raise ValueError("a cosine schedule fixes the length of a run: start a new one for other meta_steps")
@@ -88,8 +93,6 @@ def resume(
     if config.machine.capture != "off":
         keep_freed_memory()
     trainer = _trainer(config, *build(config), reporter)
-    for name in RESULT_FILES:
-        require_writable(path / name)
     writer, saved = RunWriter.resume(path, most_bytes(trainer.learner))
     with writer:
         if not accept_changes:
@@ -152,6 +155,7 @@ def trained(config: Experiment, run: Run, which: str) -> tuple[MetaLearner, Sour
     Raises:
         ValueError: missing or damaged weights, or weights of another model.
     """
+    _require_size(config, run.path / f"{which}.safetensors")
     learner, sources = build(config)
     try:
         learner.load_state_dict(
@@ -160,6 +164,19 @@ def trained(config: Experiment, run: Run, which: str) -> tuple[MetaLearner, Sour
     except RuntimeError as error:  # a module's own extra state
         raise ValueError(f"the weights {which}.safetensors in {run.path} are not those of its model") from error
     return learner, sources
+
+
+def _require_size(config: Experiment, path: Path) -> None:
+    """Refuse a model that has more weights than are in a run's file, before memory is taken for it."""
+    try:
+        with torch.device("meta"):
+            needed = sum(parameter.nbytes for parameter in config.problem.model().parameters())
+    except (RuntimeError, TypeError):  # a model of the user's that is not made without values
+        return
+    if is_regular(path) and (size := os.lstat(path).st_size) < needed:
+        raise ValueError(
+            f"{path} has {size:,} bytes, and the model of the configuration beside it {needed:,}: they are of two runs"
+        )
 
 
 def same_test_tasks(first: Experiment, second: Experiment) -> bool:

@@ -22,6 +22,7 @@ from metagrad.training.progress import duration
 
 MANIFEST, _METRICS, _TEST = "config.json", "metrics.jsonl", "test.json"
 _MOST_ROWS = 40  # validations in the table
+_MOST_PICTURES = 12
 
 
 def run(path: Path, name: str, place: str, id: str, notes: Notes) -> Entry:
@@ -185,7 +186,10 @@ def _pictures(
         ),
     }
     pictures: list[Picture] = []
-    for file in sorted(path.glob("*.png")):
+    files = sorted(path.glob("*.png"), key=lambda file: (file.name not in known, file.name))
+    if len(files) > _MOST_PICTURES:
+        notes.append(Note(name, f"has {len(files)} pictures; the page shows {_MOST_PICTURES} of them"))
+    for file in files[:_MOST_PICTURES]:
         unknown = (
             f"{file.name}, which lies in the run directory",
             f"Picture {file.name}; nothing is known of what it shows.",

@@ -7,6 +7,7 @@ place of a number is met many steps later.
 import copy
 import math
 import warnings
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -89,7 +90,10 @@ def fitted_scheduler(saved: Any, scheduler: torch.optim.lr_scheduler.LRScheduler
         name: _floating(value) if isinstance(value, list) else value for name, value in scheduler.state_dict().items()
     }
     values = fitted(_completed(saved, own), own, where)
-    twin = copy.deepcopy(scheduler)
+    try:
+        twin = copy.deepcopy(scheduler)
+    except TypeError:  # a scheduler of the user's holds what cannot be copied: it is not tried
+        return values
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the copy's optimizer has taken no step
@@ -162,8 +166,12 @@ def _floating(own: Any) -> Any:
 
 def _after_a_step(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """What the state of such an optimizer looks like, from a step of a copy on zero gradients."""
-    twin = copy.copy(optimizer)
-    twin.state = type(optimizer.state)(dict)  # pyright: ignore[reportArgumentType]
+    twin = object.__new__(type(optimizer))  # with all attributes, which torch's own way of copying leaves out
+    twin.__dict__.update(optimizer.__dict__)
+    twin.__dict__.pop("step", None)  # a scheduler counts the steps of the original through it
+    for hooks in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
+        setattr(twin, hooks, OrderedDict())
+    twin.state = defaultdict(dict)
     twin.param_groups = [
         {**group, "params": [nn.Parameter(torch.zeros_like(p)) for p in group["params"]]}
         for group in optimizer.param_groups

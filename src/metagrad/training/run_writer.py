@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from metagrad import opening
-from metagrad.training.files import flush, flush_directory, replacing
+from metagrad.training.files import flush, flush_directory, replacing, require_writable
 from metagrad.training.json_files import finite
 from metagrad.training.leftovers import RESULT_FILES, RUN_FILES, new_partial_directory, remove_files
 from metagrad.training.locking import Lock, lock
@@ -22,6 +22,16 @@ from metagrad.training.manifest import FORMATS, write_manifest
 from metagrad.training.run import CHECKPOINT, LARGEST, METRICS, Run
 from metagrad.training.surroundings import surroundings
 from metagrad.training.weights import write_weights
+
+
+def require_new(path: Path) -> None:
+    """Refuse, with a ValueError, a run directory that is there or cannot be made, before anything is done for it."""
+    if os.path.lexists(path):
+        raise ValueError(f"{path} exists already; continue it with --resume {path}, or choose another --out")
+    try:
+        require_writable(path)
+    except ValueError as error:
+        raise ValueError(f"cannot make a run directory in {path.parent}: {error}") from error
 
 
 class RunWriter:
@@ -59,8 +69,7 @@ class RunWriter:
         Raises:
             ValueError: `path` exists, or its parent cannot be written.
         """
-        if os.path.lexists(path):
-            raise ValueError(f"{path} exists already; continue it with --resume {path}, or choose another --out")
+        require_new(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial, held = new_partial_directory(path)
