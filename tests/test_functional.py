@@ -268,12 +268,33 @@ def test_threads_on_one_module_get_the_numbers_of_one_thread():
         "adapted": lambda: list(learners[1].adapt(one(TASKS, 0).support).parameters()),
         "users-own": lambda: [model(inputs), *model.parameters()],
     }
+    agree_in_threads(work, times=12)
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert torch.backends.cuda.flash_sdp_enabled()
+
+
+@pytest.mark.slow
+def test_threads_may_trace_at_once():
+    """torch's tracer keeps settings of the whole process."""
+    model = make_mlp().double()
+
+    def traced(mode):
+        learner = MetaLearner(model, LOSS, SGD(0.3), 2, Exact())
+        learner.capture = capturing(mode)
+        return tree.leaves(learner.meta_gradient(TASKS).gradient)
+
+    work = {f"{mode}-{copy}": functools.partial(traced, mode) for mode in ("whole", "pieces") for copy in range(2)}
+    agree_in_threads(work, times=3)
+
+
+def agree_in_threads(work, times):
+    """What each piece of work gives again and again, beside the others, is what it gives alone."""
     expected = {name: [leaf.clone() for leaf in act()] for name, act in work.items()}
     wrong, begin = [], threading.Barrier(len(work))
 
     def repeat(name):
         begin.wait()
-        for _ in range(12):
+        for _ in range(times):
             try:
                 same = all(torch.equal(a, b) for a, b in zip(work[name](), expected[name], strict=True))
             except Exception as error:
@@ -287,5 +308,3 @@ def test_threads_on_one_module_get_the_numbers_of_one_thread():
     for thread in threads:
         thread.join()
     assert not wrong
-    assert torch.backends.mha.get_fastpath_enabled()
-    assert torch.backends.cuda.flash_sdp_enabled()

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -23,6 +24,10 @@ Flat = Callable[..., Sequence[Tensor | None]]
 Compiler = Callable[[fx.GraphModule, list[Tensor]], Flat]
 
 
+# torch's tracer and compiler keep settings of the whole process while they work.
+_ONE_AT_A_TIME = threading.RLock()
+
+
 class Traced:
     """A pure function as a compiled graph, valid for inputs of the shapes, strides and types that it was traced with.
 
@@ -40,6 +45,17 @@ class Traced:
     """
 
     def __init__(
+        self,
+        fn: Callable[..., Any],
+        flat: list[Tensor],
+        structure: Structure,
+        tensors: list[Tensor],
+        compiler: Compiler,
+    ) -> None:
+        with _ONE_AT_A_TIME:
+            self._make(fn, flat, structure, tensors, compiler)
+
+    def _make(
         self,
         fn: Callable[..., Any],
         flat: list[Tensor],

@@ -7,7 +7,6 @@ product asks for them, unless the loop reuses.
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 from typing import cast
 
 from torch import Tensor
@@ -59,6 +58,7 @@ class TaskEpisode:
         self._loop, self._meta, self._task = loop, meta, task
         self._derivatives: Derivatives = derivatives or loop.derivatives()
         self._evidence = loop.evidence(task, loop.num_steps)
+        self._outer: Outer | None = None
         self._run = Run(loop, self._derivatives, meta, self._evidence, loop.initial_state(meta))
         self.chain, self.support_losses = self._run.chain, self._run.losses
 
@@ -114,10 +114,13 @@ class TaskEpisode:
         with self._evidence.seeded(QUERY):
             return self._derivatives.descend(lambda part: objective(end, part), context)[0]
 
-    @cached_property
+    @property
     def _measured(self) -> Outer:
-        with self._evidence.seeded(QUERY):
-            return self._derivatives.outer(self._run.last["adapted"], self._meta, self._task.query)
+        # No `cached_property`: before Python 3.12 all instances share its lock, and threads would wait for one another.
+        if self._outer is None:
+            with self._evidence.seeded(QUERY):
+                self._outer = self._derivatives.outer(self._run.last["adapted"], self._meta, self._task.query)
+        return self._outer
 
 
 def from_start(loop: InnerLoop, meta: Tree, first: State, cotangent: Tree) -> Tree:
