@@ -162,3 +162,28 @@ def test_other_outputs_too(words, tmp_path, capsys):
     assert words[-1].format(tmp=tmp_path) in err
     assert "cannot be written" in err
     assert out == ""
+
+
+def test_a_name_is_no_pattern_and_what_is_not_ours_stays(tmp_path, capsys):
+    theirs = {name: tmp_path / name for name in (".mine.0123abcd.partial", ".*.mine.partial", ".*.0123abcd.partial")}
+    for directory in theirs.values():
+        directory.mkdir()
+        (directory / "thesis.tex").write_text("precious")
+    small = [
+        "--meta-steps",
+        "0",
+        "--problem.hidden",
+        "4",
+        "--validation.tasks",
+        "2",
+        "--test.tasks",
+        "2",
+        "--machine.device",
+        "cpu",
+    ]
+    assert cli.main(["train", "sinusoid", "--out", str(tmp_path / "*"), *small]) == 0
+    assert all((directory / "thesis.tex").read_text() == "precious" for directory in theirs.values())
+    assert (tmp_path / "*" / "config.json").is_file()
+    (tmp_path / "*" / "notes.partial").write_text("my notes")
+    assert cli.main(["train", "--resume", str(tmp_path / "*")]) == 0
+    assert (tmp_path / "*" / "notes.partial").read_text() == "my notes"
