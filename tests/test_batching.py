@@ -28,7 +28,7 @@ from metagrad import (
     meta_gradient,
     tree,
 )
-from metagrad.estimators import ConjugateGradient, Neumann, UnanchoredImplicit
+from metagrad.estimators import ConjugateGradient, Neumann
 from metagrad.estimators.base import Pullback
 from metagrad.estimators.families import families
 from metagrad.functional import trainable
@@ -50,7 +50,6 @@ LISTED = [
     Implicit(Neumann(3)),
     FiniteDifference(0.1),
     Reptile(),
-    UnanchoredImplicit(3, strength=2.0),
 ]
 ESTIMATORS = [*LISTED, *(one.usual for one in families() if type(one.usual) not in {type(each) for each in LISTED})]
 

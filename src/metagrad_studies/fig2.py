@@ -7,19 +7,17 @@ from typing import ClassVar
 
 from matplotlib.figure import Figure
 
-from metagrad.estimators import Binomial, FirstOrder, Truncated, families
+from metagrad import Binomial, FirstOrder, Truncated
+from metagrad.estimators import families, theorem_3_6, theorem_3_8, theorem_3_10
 from metagrad.estimators.base import Pullback
-from metagrad.estimators.theorems import theorem_3_6, theorem_3_8, theorem_3_10
-from metagrad_studies.core.plots import COLORS
-from metagrad_studies.core.records import Record, Records
-from metagrad_studies.core.study import Bench, Cell, Finding, Listing, Request, Study
+from metagrad_studies.core import Bench, Cell, Finding, Listing, Record, Records, Request, Study, listing
+from metagrad_studies.core.plots import COLORS, label, panels
 
 _TITLES = {
     "3.6": "theorem 3.6: Lipschitz gradients",
     "3.8": "theorem 3.8: convex",
     "3.10": "theorem 3.10: strongly convex at the last step",
 }
-_FAMILIES = ("FirstOrder", "Truncated", "Binomial")
 _AGREEMENT = 1e-12
 
 
@@ -27,80 +25,70 @@ _AGREEMENT = 1e-12
 class BoundsSettings:
     """K inner steps of size α, curvature at most H, at least h in the last M steps (theorem 3.10)."""
 
-    num_steps: int
-    alpha: float
-    largest: float
-    smallest: float
-    convex_steps: int
+    num_steps: int = 5
+    alpha: float = 0.25
+    largest: float = 1.0
+    smallest: float = 0.1
+    convex_steps: int = 1
 
 
 class Bounds(Study[BoundsSettings]):
     """The three bounds over L, and the closed forms that they equal."""
 
     name: ClassVar[str] = "fig2"
-    tiny: ClassVar[bool] = True
     title: ClassVar[str] = "Upper bounds on the error of a meta-gradient, over the order L"
     source: ClassVar[str] = "BinomGBML (arXiv 2604.13263), Figure 2"
+    tiny: ClassVar[bool] = True
     choices: ClassVar[tuple[str, ...]] = (
-        "Theorems 3.8 and 3.10 are drawn as printed. For Hessians that do not commute the printed bounds of FirstOrder "
-        "and of Truncated in 3.8 can be exceeded; `metagrad.estimators.error_bound` has the correct ones, and "
-        "docs/explanation/derivation.md the proofs.",
-        "L = 0 is FirstOrder in all three; theorem 3.10 at M = 1 needs L of at least 1 for Truncated.",
+        "Theorems 3.8 and 3.10 are drawn as printed. For Hessians that do not commute, errors can exceed the printed "
+        "bounds of FirstOrder, and that of Truncated in 3.8. `metagrad.estimators.error_bound` has the correct ones; "
+        "the derivation in our documentation proves them.",
+        "L = 0 is FirstOrder in all three. Theorem 3.10 at M = 1 needs L of at least 1 for Truncated.",
     )
 
     def settings(self, request: Request) -> BoundsSettings:
         """The paper's, at any size: nothing here takes time."""
-        return BoundsSettings(num_steps=5, alpha=0.25, largest=1.0, smallest=0.1, convex_steps=1)
+        return BoundsSettings()
 
     def cells(self, settings: BoundsSettings) -> Sequence[Cell]:
-        """One a theorem."""
         return [Cell(f"theorem-{name}", {"theorem": name}) for name in _TITLES]
 
     def measure(self, settings: BoundsSettings, cell: Cell, bench: Bench) -> Sequence[Record]:
         """The bounds of one theorem, each with the closed form that it must equal."""
-        name, steps = cell.values["theorem"], settings.num_steps
-        rows: list[Record] = []
-        for order in range(steps + 1):
-            estimators: list[Pullback] = [Truncated(order), Binomial(order)] if order else [FirstOrder()]
-            for estimator in estimators:
-                family = families.family(estimator).name
-                bound, closed = _bound(name, estimator, settings), _closed(name, family, order, settings)
-                rows.append({"estimator": family, "order": order, "bound": bound, "closed_form": closed})
-        return rows
+        estimators: list[tuple[int, Pullback]] = [(0, FirstOrder())]
+        for order in range(1, settings.num_steps + 1):
+            estimators += [(order, Truncated(order)), (order, Binomial(order))]
+        return [
+            {
+                "estimator": families.family(estimator).name,
+                "order": order,
+                "bound": _bound(cell.values["theorem"], estimator, settings),
+                "closed_form": _closed(cell.values["theorem"], families.family(estimator).name, order, settings),
+            }
+            for order, estimator in estimators
+        ]
 
     def figure(self, settings: BoundsSettings, records: Records) -> Figure:
-        """A panel a theorem."""
-        figure = Figure(figsize=(11.5, 3.8), layout="constrained")
-        for axes, (name, title) in zip(
-            figure.subplots(1, len(_TITLES), squeeze=False)[0], _TITLES.items(), strict=True
-        ):
-            for family in _FAMILIES:
-                line = [(r["order"], r["bound"]) for r in records if r["theorem"] == name and r["estimator"] == family]
-                axes.plot(*zip(*line, strict=True), color=COLORS[family], marker="o", markersize=4, label=family)
-            axes.set_title(title, fontsize=10)
-            axes.set_xlabel("order or window L")
-            axes.set_ylabel("bound on the error, relative to ‖g‖")
+        figure, [row] = panels(1, len(_TITLES), 11.5, 3.8)
+        for axes, (name, title) in zip(row, _TITLES.items(), strict=True):
+            for family in ("FirstOrder", "Truncated", "Binomial"):
+                line = records.where(theorem=name, estimator=family)
+                color = COLORS[family]
+                axes.plot(line.column("order"), line.column("bound"), color=color, marker="o", ms=4, label=family)
+            label(axes, "order or window L", "bound on the error, relative to ‖g‖", title)
             axes.legend(frameon=False)
         return figure
 
     def listings(self, settings: BoundsSettings, records: Records) -> Sequence[Listing]:
-        """A row an order."""
-        columns = ("L", *(f"{family}, {name}" for name in _TITLES for family in ("Truncated", "Binomial")))
+        columns = [(name, family) for name in _TITLES for family in ("Truncated", "Binomial")]
         rows = [
-            (
-                str(order),
-                *(
-                    f"{abs(_find(records, name, family if order else 'FirstOrder', order)):.4g}"
-                    for name in _TITLES
-                    for family in ("Truncated", "Binomial")
-                ),
-            )
+            (order, *(f"{abs(_find(records, name, family, order)):.4g}" for name, family in columns))
             for order in range(settings.num_steps + 1)
         ]
-        return [Listing("Bounds relative to the outer gradient (L = 0 is FirstOrder)", columns, tuple(rows))]
+        titles = (f"{family}, {name}" for name, family in columns)
+        return [listing("Bounds relative to the outer gradient (L = 0 is FirstOrder)", ("L", *titles), rows)]
 
     def findings(self, settings: BoundsSettings, records: Records) -> Sequence[Finding]:
-        """Order of the bounds, and agreement with the closed forms."""
         pairs = [
             (_find(records, name, "Binomial", order), _find(records, name, "Truncated", order))
             for name in _TITLES
@@ -108,7 +96,7 @@ class Bounds(Study[BoundsSettings]):
         ]
         below = sum(binomial < truncated for binomial, truncated in pairs)
         apart = max(abs(record["bound"] - record["closed_form"]) for record in records)
-        first = _find(records, "3.6", "Binomial", 1) / _find(records, "3.6", "FirstOrder", 0)
+        first = _find(records, "3.6", "Binomial", 1) / _find(records, "3.6", "Binomial", 0)
         return [
             Finding(
                 "The bound of Binomial is below that of Truncated at every L, and falls swiftly.",
@@ -137,11 +125,9 @@ def _closed(theorem: str, family: str, order: int, settings: BoundsSettings) -> 
     h, m = settings.alpha * settings.smallest, settings.convex_steps
     binomial, truncated = family == "Binomial", family == "Truncated"
     if theorem == "3.6":
-        return (
-            sum(math.comb(k, j) * c**j for j in range(order + 1, k + 1))
-            if binomial
-            else (1 + c) ** k - (1 + c) ** order
-        )
+        if binomial:
+            return sum(math.comb(k, j) * c**j for j in range(order + 1, k + 1))
+        return (1 + c) ** k - (1 + c) ** order
     if theorem == "3.8":
         return math.comb(k, order + 1) * c ** (order + 1) if binomial else 1 - (1 - c) ** (k - order)
     if binomial:
@@ -154,7 +140,8 @@ def _closed(theorem: str, family: str, order: int, settings: BoundsSettings) -> 
 
 
 def _find(records: Records, theorem: str, family: str, order: int) -> float:
-    return next(r["bound"] for r in records if (r["theorem"], r["estimator"], r["order"]) == (theorem, family, order))
+    """Order 0 of every family is FirstOrder."""
+    return records.one(theorem=theorem, estimator=family if order else "FirstOrder", order=order)["bound"]
 
 
 STUDY = Bounds()

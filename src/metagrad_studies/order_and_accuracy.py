@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
-from metagrad_studies.accuracy.sizes import SEEDS
-from metagrad_studies.core.study import Request
+from metagrad_studies.accuracy.sizes import MNIST1D, OMNIGLOT20, SINUSOID
+from metagrad_studies.core import Request
 from metagrad_studies.error_and_accuracy import ErrorAccuracy, rows
-from metagrad_studies.error_and_accuracy.records import ErrorAccuracySettings
-from metagrad_studies.error_and_accuracy.sizes import MNIST1D, OMNIGLOT20, SINUSOID, among
+from metagrad_studies.error_and_accuracy.findings import ErrorAccuracySettings
+from metagrad_studies.error_and_accuracy.sizes import among
 
 _ORDERS = (1, 2, 3, 4)
 
@@ -18,22 +18,20 @@ class OrderAccuracy(ErrorAccuracy):
     title: ClassVar[str] = "What is each order worth?"
     choices: ClassVar[tuple[str, ...]] = (
         *ErrorAccuracy.choices[:3],
-        "Lengths, networks and α are those of error-and-accuracy; of its Omniglot 20-way 1-shot sets the first. "
-        "MNIST-1D has no gap to close and is left out at the small size. Verdicts on shares are about Omniglot, and "
-        "about the sinusoid without it.",
+        "Lengths, networks and α are those of error-and-accuracy, with the first of its Omniglot 20-way 1-shot sets. "
+        "Small size leaves out MNIST-1D, which has no gap to close. Verdicts on shares are about Omniglot, and about "
+        "the sinusoid without it.",
     )
 
     def settings(self, request: Request) -> ErrorAccuracySettings:
         """The sinusoid needs no files."""
         keys = (SINUSOID, OMNIGLOT20) if request.scale == "small" else (SINUSOID, MNIST1D, OMNIGLOT20)
-        found, missing = among(request, keys)
+        available, missing = among(request, keys)
         return ErrorAccuracySettings(
-            data_sets=found,
+            data_sets=available,
             methods=rows(_ORDERS),
-            seeds=SEEDS,
-            spread="95 % interval",
             not_found=missing,
-            deciding=next((data.title for data in found if data.key == OMNIGLOT20), found[0].title),
+            deciding=next((data.title for data in available if data.key == OMNIGLOT20), available[0].title),
         )
 
 

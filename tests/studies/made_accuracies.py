@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from metagrad.experiments.config import Experiment
-from metagrad_studies.accuracy.settings import AccuracySettings
+from metagrad_studies.accuracy.tables import AccuracySettings
 
 
 def tiny(settings: AccuracySettings, methods: tuple[str, ...]) -> AccuracySettings:

@@ -12,7 +12,7 @@ from metagrad_studies.core.records import Records
 from metagrad_studies.core.runner import carry_out
 from metagrad_studies.core.study import Request
 from metagrad_studies.fobmaml_bias import Bias
-from metagrad_studies.fobmaml_bias.logistic import Logistic
+from metagrad_studies.fobmaml_bias.solvers import Logistic
 
 STRENGTH = 1.0
 

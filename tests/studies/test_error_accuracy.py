@@ -11,14 +11,13 @@ import torch
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.presets import PRESETS
 from metagrad_studies.accuracy import methods
-from metagrad_studies.core.intervals import rank_correlation
 from metagrad_studies.core.progress import Watcher
 from metagrad_studies.core.records import Records
 from metagrad_studies.core.runner import carry_out
 from metagrad_studies.core.study import Request
+from metagrad_studies.core.verdicts import rank_correlation
 from metagrad_studies.error_and_accuracy import ErrorAccuracy
-from metagrad_studies.error_and_accuracy.findings import share
-from metagrad_studies.error_and_accuracy.records import pooled_error, run_error, score
+from metagrad_studies.error_and_accuracy.findings import pooled_error, run_error, score, share
 from studies.made_accuracies import made
 
 GENERATED = Request(scale="small")
@@ -45,7 +44,7 @@ def records(means=ACCURACIES, errors=ERRORS, noise=0.0, scale="small"):
         record |= {"probe_steps": [1, 6][: len(probes)], "probe_errors": probes, "training_seconds": 3.0}
         record["loss_tasks"] = [1 - accuracy for accuracy in record["accuracy_tasks"]]
         record["loss"] = 1 - record["accuracy"]
-    return settings, found
+    return settings, Records(found)
 
 
 def held(*given, **named):
@@ -108,7 +107,7 @@ def test_errors_are_geometric_means():
     assert run_error({"probe_errors": [0.1, None]}, method) == math.inf
     assert run_error({"probe_errors": []}, method) == math.inf
     assert run_error({"probe_errors": []}, settings.methods[-1]) == 0.0
-    found = [record | {"probe_errors": [2.0 ** (record["seed"] - 11)]} for record in found]
+    found = Records(record | {"probe_errors": [2.0 ** (record["seed"] - 11)]} for record in found)
     error, low, high = pooled_error(found, settings.data_sets[0], method)
     half = 4.302653 * math.log(2) / 3**0.5
     assert (error, low, high) == pytest.approx((1.0, math.exp(-half), math.exp(half)), rel=1e-6)
@@ -163,7 +162,7 @@ def test_exceptions_are_named():
 
 def test_tables():
     settings, found = records()
-    sinusoid, digits, _ = ErrorAccuracy().listings(settings, Records(found))
+    sinusoid, digits, _ = ErrorAccuracy().listings(settings, found)
     assert "loss" not in sinusoid.columns
     rows = {row[0]: row[1:] for row in digits.rows}
     half = 2.262157 * torch.arange(10.0).std().item() / 10**0.5
@@ -213,7 +212,5 @@ def test_a_run_without_finite_errors_is_drawn_and_counts_as_the_worst():
     for record in found:
         if record["method"] == "Truncated":
             record["probe_errors"] = [None, 0.5]
-    ErrorAccuracy().figure(settings, Records(found)).canvas.draw()
-    assert (
-        "Truncated, L = 2 (inf) beats FOMAML (0.8)" in ErrorAccuracy().findings(settings, Records(found))[-1].measured
-    )
+    ErrorAccuracy().figure(settings, found).canvas.draw()
+    assert "Truncated, L = 2 (inf) beats FOMAML (0.8)" in ErrorAccuracy().findings(settings, found)[-1].measured

@@ -22,7 +22,7 @@ from metagrad_studies.core.runner import carry_out
 from metagrad_studies.core.study import Bench
 from metagrad_studies.error_grid import ErrorGrid, elsewhere
 from metagrad_studies.error_grid.records import Grid, Place
-from metagrad_studies.error_vs_order.families import FAMILIES, LEARNED
+from metagrad_studies.error_vs_order.records import FAMILIES, LEARNED
 from metagrad_studies.instruments.task_errors import task_errors
 from studies.made import FULL, SMALL, With, measured
 

@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from cases import one
-from metagrad.estimators import Binomial, Exact, FirstOrder, Truncated
+from metagrad.estimators import Binomial, FirstOrder, Truncated
 from metagrad.experiments.problems import SinusoidRegression
 from metagrad_studies.instruments import sinusoid
-from metagrad_studies.instruments.expansion import expansion, plain, plain_estimates
-from metagrad_studies.instruments.task_errors import estimates, of_batches, relative
+from metagrad_studies.instruments.task_errors import estimates, expansion, of_batches, plain_estimates, relative
 from oracle import exact_meta_gradient
 from studies.test_spectra import DenseChain, first, symmetric
 
@@ -40,28 +39,23 @@ def test_every_estimator_of_the_table_is_the_estimator(steps, head):
     loop, meta = sinusoid.start(PROBLEM, head, 0.05, steps, seed=0)
     tasks = sinusoid.draw(PROBLEM, 6, seed=1)
     table = plain_estimates(loop, meta, tasks, chunk=4)
-    each = estimates(loop, plain(steps), meta, tasks, chunk=6)
-    assert list(table.others) == plain(steps)
-    assert len(table.others) == 2 * steps - 1
+    orders = range(1, steps)
+    below_exact = [FirstOrder(), *map(Truncated, orders), *map(Binomial, orders)]
+    each = estimates(loop, below_exact, meta, tasks, chunk=6)
+    assert list(table.others) == below_exact
     torch.testing.assert_close(table.exact, each.exact, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(table.outer_norm, each.outer_norm)
-    for estimator in plain(steps):
+    for estimator in below_exact:
         torch.testing.assert_close(table.others[estimator], each.others[estimator], rtol=1e-12, atol=1e-12)
 
 
 def test_exact_is_the_gradient_by_autograd():
     loop, meta = sinusoid.start(PROBLEM, "random", 0.05, 3, seed=0)
     tasks = sinusoid.draw(PROBLEM, 2, seed=1)
-    found = plain_estimates(loop, meta, tasks, chunk=2)
+    table = plain_estimates(loop, meta, tasks, chunk=2)
     for t in range(2):
         _, gradients, _ = exact_meta_gradient(loop.learner.model, PROBLEM.loss(), one(tasks, t), lr=0.05, steps=3)
-        torch.testing.assert_close(found.exact[t], torch.cat([g.flatten() for g in gradients.values()]))
-
-
-def test_plain_leaves_out_what_is_exact():
-    assert plain(1) == [FirstOrder()]
-    assert plain(3) == [FirstOrder(), Truncated(1), Truncated(2), Binomial(1), Binomial(2)]
-    assert Exact() not in plain(5)
+        torch.testing.assert_close(table.exact[t], torch.cat([g.flatten() for g in gradients.values()]))
 
 
 def test_mini_batches_are_means_of_their_own_tasks():

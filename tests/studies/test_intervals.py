@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metagrad.training.evaluation import interval
-from metagrad_studies.core.intervals import over_seeds_and_tasks, student
+from metagrad_studies.core.verdicts import over_seeds_and_tasks, student
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,8 @@ from metagrad_studies.core.progress import Watcher
 from metagrad_studies.core.records import Records
 from metagrad_studies.core.runner import carry_out
 from metagrad_studies.error_vs_order import NetworkErrors, flops
-from metagrad_studies.error_vs_order.families import FAMILIES, by_order
-from metagrad_studies.error_vs_order.findings import overshooting
-from metagrad_studies.error_vs_order.records import places
+from metagrad_studies.error_vs_order.records import FAMILIES, by_order, places
+from metagrad_studies.error_vs_order.results import overshooting
 from studies.made import FULL, SMALL, With, measured
 from studies.test_spectra import dense_hessian
 

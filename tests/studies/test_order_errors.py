@@ -12,8 +12,7 @@ from metagrad_studies.core.records import Records
 from metagrad_studies.core.runner import carry_out
 from metagrad_studies.fig2 import Bounds
 from metagrad_studies.fig3b import OrderErrors
-from metagrad_studies.fig3b.findings import crossing
-from metagrad_studies.fig3b.records import draws
+from metagrad_studies.fig3b.results import crossing, draws
 from metagrad_studies.instruments import sinusoid
 from metagrad_studies.instruments.task_errors import estimates
 from studies.made import FULL, SMALL, With, measured
@@ -152,9 +151,9 @@ def test_findings_on_records_that_are_not(settings):
 
 
 def test_order_0_is_first_order_in_both_families(settings):
-    records = made_up(settings, lambda alpha: 10.0)
-    assert draws(records, "zero", 0.01, "Binomial", 0) == draws(records, "zero", 0.01, "Truncated", 0)
-    assert len(draws(records, "zero", 0.01, "Binomial", 0)) == len(settings.weight_seeds)
+    here = Records(made_up(settings, lambda alpha: 10.0)).where(head="zero", alpha=0.01)
+    assert draws(here, "Binomial", 0) == draws(here, "Truncated", 0)
+    assert len(draws(here, "Binomial", 0)) == len(settings.weight_seeds)
 
 
 def test_a_level_is_found_between_points_in_the_logarithms():

@@ -8,15 +8,15 @@ import torch
 from cases import one
 from metagrad import tree
 from metagrad.experiments.problems import SinusoidRegression
-from metagrad_studies.core.intervals import rank_correlation
 from metagrad_studies.core.progress import Watcher
 from metagrad_studies.core.records import Records
 from metagrad_studies.core.runner import carry_out
+from metagrad_studies.core.verdicts import rank_correlation
 from metagrad_studies.instruments import sinusoid
-from metagrad_studies.instruments.meta_objective import objective, of_each, of_mean
 from metagrad_studies.instruments.spectra import direction
 from metagrad_studies.smoothness import Smoothness
-from metagrad_studies.smoothness.records import fitted
+from metagrad_studies.smoothness.meta_objective import objective, of_each, of_mean
+from metagrad_studies.smoothness.results import fitted
 from oracle import exact_meta_gradient
 from studies.made import SMALL, With
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from metagrad_studies.catalogue import STUDIES
+from metagrad_studies.core.directory import StudyDirectory
 from metagrad_studies.core.progress import Watcher
 from metagrad_studies.core.runner import carry_out
 from studies.made import SMALL, With
@@ -79,6 +80,18 @@ def test_a_stored_study_opens_and_says_the_same(name, tmp_path):
     assert typeset(now["tables"]) == typeset(before["tables"])
     assert now["seconds"] == before["seconds"]
     assert (directory / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_small_study_of_that_version_is_taken_over(name, tmp_path):
+    """Its settings are those of today, so that nothing in it is measured again."""
+    study, command = STUDIES[name], f"metagrad reproduce {name} --scale small"
+    now = study.settings(SMALL)
+    StudyDirectory.open(tmp_path / name, study, SMALL, now, command).__exit__()
+    manifest = json.loads((tmp_path / name / "study.json").read_text())
+    then = json.loads(STORED.with_name("stored_settings.json").read_text())[name]
+    (tmp_path / name / "study.json").write_text(json.dumps({**manifest, "settings": then}))
+    StudyDirectory.open(tmp_path / name, study, SMALL, now, command).__exit__()
 
 
 def test_settings_are_read_as_they_were_written():

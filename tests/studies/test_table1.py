@@ -10,11 +10,11 @@ import torch
 
 from metagrad.experiments.config import Experiment
 from metagrad.training.evaluation import Interval
-from metagrad_studies.accuracy.comparing import Compared, every, most
 from metagrad_studies.core.progress import Watcher
 from metagrad_studies.core.records import Records
 from metagrad_studies.core.runner import carry_out
 from metagrad_studies.core.study import Request
+from metagrad_studies.core.verdicts import Compared, every, most
 from metagrad_studies.table1 import Table1
 from studies.made_accuracies import made, tiny
 

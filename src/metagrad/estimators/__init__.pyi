@@ -27,6 +27,5 @@ from .split import Truncated as Truncated
 from .theorems import theorem_3_6 as theorem_3_6
 from .theorems import theorem_3_8 as theorem_3_8
 from .theorems import theorem_3_10 as theorem_3_10
-from .unanchored import UnanchoredImplicit as UnanchoredImplicit
 
 __all__: list[str]

@@ -6,42 +6,41 @@ from typing import Any
 
 import torch
 
+from metagrad import SGD
 from metagrad.data.images import ImageEpisodes
 from metagrad.experiments import session
 from metagrad.experiments.config import Experiment, Optimizer
 from metagrad.experiments.presets import PRESETS
-from metagrad.experiments.problems import (
-    ImageClassification,
-    OmniglotClassification,
-    SinusoidRegression,
-)
-from metagrad.rules import SGD
-from metagrad_studies.accuracy.settings import DataSet
-from metagrad_studies.core.study import Request
+from metagrad.experiments.problems import ImageClassification, OmniglotClassification
+from metagrad_studies.accuracy.tables import DataSet
+from metagrad_studies.core import Request
 
-TITLES: Mapping[str, str] = {
+SINUSOID, MNIST1D, OMNIGLOT5, OMNIGLOT20, CIFAR = (
+    "sinusoid",
+    "mnist1d-5way-1shot",
+    "omniglot-5way-1shot",
+    "omniglot-20way-1shot",
+    "cifar-fs-5way-1shot",
+)
+_PAPER = {
     "mini-imagenet-5way-1shot": "miniImageNet 5-way 1-shot",
     "mini-imagenet-5way-5shot": "miniImageNet 5-way 5-shot",
     "tiered-imagenet-5way-1shot": "tieredImageNet 5-way 1-shot",
     "tiered-imagenet-5way-5shot": "tieredImageNet 5-way 5-shot",
-    "omniglot-20way-1shot": "Omniglot 20-way 1-shot",
-    "cifar-fs-5way-1shot": "CIFAR-FS 5-way 1-shot",
-    "mnist1d-5way-1shot": "MNIST-1D 5-way 1-shot",
+    OMNIGLOT20: "Omniglot 20-way 1-shot",
+}
+TITLES: Mapping[str, str] = {
+    **_PAPER,
+    CIFAR: "CIFAR-FS 5-way 1-shot",
+    MNIST1D: "MNIST-1D 5-way 1-shot",
+    OMNIGLOT5: "Omniglot 5-way 1-shot",
+    SINUSOID: "Sinusoid",
 }
 """By the name of the preset that a data set starts from."""
-
-SEEDS = (10, 11, 12)
-"""Of weights and training tasks; 1 and 2 are those of the validation and test tasks."""
 
 TEST_SEED = 3
 """Of the test tasks at reduced sizes: their rates were chosen with a look at tasks of the presets' seed, 2."""
 
-_AT: Mapping[str, Sequence[str]] = {
-    "small": ("omniglot-20way-1shot", "cifar-fs-5way-1shot"),
-    "medium": ("omniglot-20way-1shot", "cifar-fs-5way-1shot"),
-    "full": tuple(name for name in TITLES if name not in ("cifar-fs-5way-1shot", "mnist1d-5way-1shot")),
-}
-_GENERATED = "mnist1d-5way-1shot"
 _IN_CIFAR_100 = 600  # images of a class
 
 
@@ -53,48 +52,53 @@ def data_sets(request: Request, source: str) -> tuple[tuple[DataSet, ...], tuple
     Raises:
         ValueError: full size without data, or a directory that has none of the sets.
     """
+    full = request.scale == "full"
     if request.data is None:
-        if request.scale == "full":
+        if full:
             raise ValueError(
-                f"{source} at full size needs --data DIR with one of {', '.join(TITLES[n] for n in _AT['full'])}; "
-                "--scale small needs no data"
+                f"{source} at full size needs --data DIR with one of {', '.join(_PAPER.values())}; --scale small needs "
+                "no data"
             )
-        return (_data_set(_GENERATED, request),), ()
-    found, missing = available([_data_set(name, request) for name in _AT[request.scale]], request.data)
-    if not found:
+        return (_data_set(MNIST1D, request),), ()
+    names = _PAPER if full else (OMNIGLOT20, CIFAR)
+    present, missing = available([_data_set(name, request) for name in names], request.data)
+    if not present:
         raise ValueError("; ".join(f"{title}: {reason}" for title, reason in missing.items()))
-    return found, tuple(missing)
+    return present, tuple(missing)
 
 
 def available(sets: Sequence[DataSet], directory: str) -> tuple[tuple[DataSet, ...], Mapping[str, str]]:
     """Those that the directory of data has, and why it has not the others, by title."""
-    found: list[DataSet] = []
+    present: list[DataSet] = []
     missing: dict[str, str] = {}
     for data in sets:
         try:
-            found.append(_titled_by_size(data, directory))
+            present.append(_titled_by_size(data, directory))
         except ValueError as error:
             missing[data.title] = str(error)
-    return tuple(found), missing
+    return tuple(present), missing
 
 
 def lasting(config: Mapping[str, Any], meta_steps: int) -> Mapping[str, Any]:
     """The experiment at another length, validated as often over the whole of it."""
     was = Experiment.from_json(config)
     every = max(1, was.validation.every * meta_steps // was.meta_steps)
-    return replace(
-        was, meta_steps=meta_steps, checkpoint_every=meta_steps, validation=replace(was.validation, every=every)
-    ).to_json()
+    validation = replace(was.validation, every=every)
+    return replace(was, meta_steps=meta_steps, checkpoint_every=meta_steps, validation=validation).to_json()
 
 
 def _data_set(name: str, request: Request) -> DataSet:
     config = PRESETS[name]()
-    if request.scale == "full":
-        config = _omniglot_at_full_size(config) if name.startswith("omniglot") else config
-    else:
+    if request.scale != "full":
         config = reduced(config, request.scale)
+    elif isinstance(config.problem, OmniglotClassification):
+        # MAML's inner loop and meta-batch for 20 ways, at the length of the other sets.
+        problem = replace(config.problem, filters=64)
+        config = replace(config, problem=problem, rule=SGD(lr=0.1), meta_steps=20000, meta_batch=16)
     if request.as_published:
-        config = _tested_as_published(config)
+        # As many query images of a class as shots; training and validation keep theirs.
+        problem: Any = config.problem
+        config = replace(config, problem=replace(problem, test_queries=problem.shots))
     return DataSet(TITLES[name], name, config.to_json())
 
 
@@ -107,19 +111,10 @@ def _titled_by_size(data: DataSet, directory: str) -> DataSet:
     return data
 
 
-def _omniglot_at_full_size(config: Experiment) -> Experiment:
-    """MAML's inner loop and meta-batch for 20 ways, at the length of the other sets."""
-    assert isinstance(config.problem, OmniglotClassification)
-    return replace(
-        config, problem=replace(config.problem, filters=64), rule=SGD(lr=0.1), meta_steps=20000, meta_batch=16
-    )
-
-
 def reduced(config: Experiment, scale: str) -> Experiment:
     """For CPU cores: narrow networks, strides in place of max-pooling, and few meta-steps at a larger rate."""
-    meta_steps, filters, test_tasks, validation_tasks = {"small": (100, 8, 100, 20), "medium": (300, 16, 200, 50)}[
-        scale
-    ]
+    sizes = {"small": (100, 8, 100, 20), "medium": (300, 16, 200, 50)}
+    meta_steps, filters, test_tasks, validation_tasks = sizes[scale]
     problem, rule = config.problem, config.rule
     if isinstance(problem, OmniglotClassification):
         # After 100 meta-steps 48 % with MAML and 43 % with FOMAML at this rate, 38 % and 33 % at 0.1.
@@ -139,10 +134,3 @@ def reduced(config: Experiment, scale: str) -> Experiment:
         # One thread, also in another number of processes: the same sums in the same order.
         machine=replace(config.machine, device="cpu", threads=1, evaluation_chunk=10, capture="off"),
     )
-
-
-def _tested_as_published(config: Experiment) -> Experiment:
-    """As many query images of a class as shots; training and validation keep theirs."""
-    problem = config.problem
-    assert not isinstance(problem, SinusoidRegression)
-    return replace(config, problem=replace(problem, test_queries=problem.shots))

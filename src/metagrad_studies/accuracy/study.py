@@ -1,33 +1,31 @@
 """Studies that train methods on the same tasks and compare how accurate they become."""
 
 import statistics
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from matplotlib.figure import Figure
 
 from metagrad.experiments.config import Experiment
-from metagrad.experiments.expression import ESTIMATORS, parse
-from metagrad.training.evaluation import HeldOut
-from metagrad.training.run import Run
-from metagrad_studies.accuracy.figure import distances
-from metagrad_studies.accuracy.settings import AccuracySettings
-from metagrad_studies.accuracy.tables import accuracies, runs
-from metagrad_studies.core.records import Record, Records
-from metagrad_studies.core.study import Bench, Cell, Finding, Listing, Request, Study
+from metagrad.experiments.expression import ESTIMATORS, Kind, parse
+from metagrad.training import HeldOut, Run
+from metagrad_studies.accuracy.tables import AccuracySettings, accuracies, distances, runs
+from metagrad_studies.core import Bench, Cell, Listing, Record, Records, Study
 from metagrad_studies.instruments.training import diverges, test, tested
 
+Settings = TypeVar("Settings", bound=AccuracySettings)
 
-class AccuracyStudy(Study[AccuracySettings]):
+
+class AccuracyStudy(Study[Settings]):
     """A cell is one method on one data set with one seed: trained, and its best weights tested."""
 
     scales: ClassVar[tuple[str, ...]] = ("small", "medium", "full")
     side_by_side: ClassVar[bool] = True
+    estimators: ClassVar[Kind] = ESTIMATORS
+    """Those that its methods name."""
 
-    def cells(self, settings: AccuracySettings) -> Sequence[Cell]:
-        """Seed after seed, so that an unfinished study has complete tables of fewer seeds."""
+    def cells(self, settings: Settings) -> Sequence[Cell]:
         return [
             Cell(
                 f"{data.key}-{method.key}-seed{seed}",
@@ -38,9 +36,9 @@ class AccuracyStudy(Study[AccuracySettings]):
             for method in settings.methods
         ]
 
-    def measure(self, settings: AccuracySettings, cell: Cell, bench: Bench) -> Sequence[Record]:
+    def measure(self, settings: Settings, cell: Cell, bench: Bench) -> Sequence[Record]:
         """Train and test; a run that diverges is tested as it last was, and the record says so."""
-        config = experiment(settings, cell)
+        config = experiment(settings, cell, self.estimators)
         diverged = diverges(config, bench)
         result = test(config, bench)
         metrics = Run(bench.directory / "run").metrics()
@@ -69,32 +67,22 @@ class AccuracyStudy(Study[AccuracySettings]):
         """What a study keeps of all that the run recorded, meta-steps, validations and probes; nothing."""
         return {}
 
-    def figure(self, settings: AccuracySettings, records: Records) -> Figure:
-        """Distances to MAML, a panel a data set."""
+    def figure(self, settings: Settings, records: Records) -> Figure:
         return distances(settings, records)
 
-    def listings(self, settings: AccuracySettings, records: Records) -> Sequence[Listing]:
-        """Accuracies with distances and ranks; then what the runs did."""
+    def listings(self, settings: Settings, records: Records) -> Sequence[Listing]:
         return [accuracies(settings, records), runs(settings, records)]
 
-    @abstractmethod
-    def settings(self, request: Request) -> AccuracySettings:
-        """Every number of the study at that size."""
 
-    @abstractmethod
-    def findings(self, settings: AccuracySettings, records: Records) -> Sequence[Finding]:
-        """What the source claims beside what was measured."""
-
-
-def experiment(settings: AccuracySettings, cell: Cell) -> Experiment:
-    """What a cell trains."""
+def experiment(settings: AccuracySettings, cell: Cell, estimators: Kind = ESTIMATORS) -> Experiment:
+    """What a cell trains; `estimators` are those that its methods name."""
     values = cell.values
     data = next(data for data in settings.data_sets if data.title == values["data_set"])
     method = next(m for m in settings.methods if (m.name, m.order) == (values["method"], values["order"]))
     shared = Experiment.from_json(data.config)
     return replace(
         shared,
-        estimator=parse(method.estimator, ESTIMATORS),
+        estimator=parse(method.estimator, estimators),
         proximal=method.proximal,
         adapts=shared.adapts if method.adapts is None else method.adapts,
         optimizer=method.optimizer or shared.optimizer,

@@ -7,13 +7,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from metagrad import tree
-from metagrad.estimators import CurvatureRange, Exact, FirstOrder, error_bound
-from metagrad.estimators.base import Estimator, Pullback
+from metagrad import SGD, Exact, FirstOrder, Task, tree
+from metagrad.estimators import CurvatureRange, Estimator, error_bound
+from metagrad.estimators.base import Pullback
 from metagrad.experiments.config import Experiment, build_learner
 from metagrad.experiments.expression import ESTIMATORS, parse
-from metagrad.rules import SGD
-from metagrad.task import Task
 from metagrad.training.evaluation import moved
 
 
@@ -29,12 +27,6 @@ def head_errors(
     The head's loss is the mean cross-entropy of logits that are linear in its weights, and what enters it does not
     change while it adapts. Softmax covariances are at most ½, so that c = (α/2)·λmax(ΦᵀΦ/N), Φ the N inputs with a
     further column of ones, is at least α times the curvature at every step.
-
-    Args:
-        config: adapts a linear layer by name, with `SGD`.
-        weights: of the learner.
-        tasks: each with leaves [1, N, ...].
-        estimators: constructor expressions.
 
     Raises:
         ValueError: what adapts is not one linear layer, or the rule is not `SGD`.
@@ -77,13 +69,13 @@ def _curvature(config: Experiment, weights: Mapping[str, Tensor], task: Task) ->
     rule = config.rule
     if not isinstance(layer, nn.Linear) or not isinstance(rule, SGD) or rule != SGD(rule.lr):
         raise ValueError(f"the head must be one linear layer that SGD adapts, got {config.adapts} and {config.rule}")
-    found: list[Tensor] = []
+    features: list[Tensor] = []
     with torch.no_grad():
-        handle = layer.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+        handle = layer.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
         learner.model(task.support.inputs[0])
         handle.remove()
-    inputs = torch.cat([found[0], torch.ones(len(found[0]), 1, dtype=found[0].dtype)], dim=1)
-    return config.rule.lr / 2 * torch.linalg.matrix_norm(inputs, 2).square().item() / len(inputs)
+    inputs = torch.cat([features[0], torch.ones(len(features[0]), 1, dtype=features[0].dtype)], dim=1)
+    return rule.lr / 2 * torch.linalg.matrix_norm(inputs, 2).square().item() / len(inputs)
 
 
 def _bound(estimator: Estimator, curvature: float, steps: int) -> float | None:

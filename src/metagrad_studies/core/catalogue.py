@@ -14,11 +14,9 @@ from metagrad_studies.core.study import Finding, Request, Study
 
 
 class Catalogue(Mapping[str, Study[Any]]):
-    """Studies that are imported when they are looked up.
+    """Studies that are imported when they are looked up: each is the `STUDY` of a module of the package.
 
-    Args:
-        package: whose modules they are; a study is the module's `STUDY`.
-        names: as typed; the module has underscores in place of hyphens.
+    The module is named as the study is typed, with underscores in place of hyphens.
     """
 
     def __init__(self, package: str, names: Sequence[str]) -> None:
@@ -38,15 +36,9 @@ class Catalogue(Mapping[str, Study[Any]]):
     def carry_out(
         self, name: str, path: Path, command: str, console: Console, jobs: int, **request: Any
     ) -> Sequence[Finding]:
-        """Measure a study in `path`, or go on there, and tell the console how it goes; see `runner.carry_out`.
+        """Measure a study in `path`, or go on there, as `runner.carry_out`; `request` holds the fields of `Request`.
 
-        Args:
-            name: of the study.
-            path: its directory.
-            command: what reproduces this.
-            console: a bar in a terminal, lines elsewhere.
-            jobs: processes that measure at the same time.
-            request: the fields of `Request`.
+        The console is told how it goes: by bars in a terminal, lines elsewhere.
         """
         watcher = CellBars(console) if console.is_terminal else CellLines(console, SECONDS_BETWEEN_LINES)
         with watcher as watching:

@@ -1,12 +1,13 @@
 """What the figures of studies share: a colour for each family of estimators, panels, labels and legends."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metagrad.estimators import Binomial, families
+from metagrad import Binomial
+from metagrad.estimators import families
 
 COLORS: Mapping[str, str] = {family.name: family.color for family in families.families()}
 """By the name of a family, which for most is that of its class."""
@@ -25,7 +26,7 @@ GRAPH = "#b5302a"
 """Of back-propagation through the graph of the whole loop, which the package does not do."""
 
 
-def panels(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Sequence[Any]]:
+def panels(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Any]:
     """A figure of so many inches, and its panels: a sequence of rows."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)

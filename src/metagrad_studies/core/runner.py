@@ -1,6 +1,7 @@
 """A study carried out: every cell that has no records yet is measured, then figure, tables and text are made."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from metagrad_studies.core.directory import StudyDirectory
 from metagrad_studies.core.progress import Watcher
 from metagrad_studies.core.records import Records
 from metagrad_studies.core.study import Cell, Finding, Request, Study
-from metagrad_studies.core.summary import result, text
+from metagrad_studies.core.summary import text
 from metagrad_studies.core.workers import measured
 
 
@@ -21,15 +22,8 @@ def carry_out(
     """Measure what is missing in the study directory `path`, then write its figure, tables and text.
 
     Interrupted or killed at any moment, it goes on from the last complete cell when called again with the same
-    arguments; a cell that trains goes on from its run's checkpoint. A complete study is only written out again.
-
-    Args:
-        study: what to measure.
-        request: at which size, on which data.
-        path: made if it is not there.
-        command: what reproduces this, for the text.
-        watcher: told about cells once nothing is refused any more, and with one job about the training in them.
-        jobs: processes that measure cells at the same time.
+    arguments; a cell that trains goes on from its run's checkpoint. A complete study is only written out again. The
+    watcher hears of cells once nothing is refused any more, and with one job of the training in them.
 
     Raises:
         ValueError: a size that the study does not have, missing data, a foreign or damaged directory, another process
@@ -38,9 +32,7 @@ def carry_out(
     if request.scale not in study.scales:
         raise ValueError(f"{study.name} has the sizes {', '.join(study.scales)}, not {request.scale}")
     if request.as_published and not study.corrected:
-        raise ValueError(
-            f"{study.name} is measured as it was published anyway; --as-published has no use, leave it out"
-        )
+        raise ValueError(f"{study.name} is measured as it was published anyway; leave out --as-published")
     settings = study.settings(request)
     cells = study.cells(settings)
     _check(cells)
@@ -59,7 +51,8 @@ def carry_out(
         seconds = sum(group[0]["cell_seconds"] for group in ordered.values())
         directory.write_csv(ordered)
         save(study.figure(settings, flat), path / "figure.png")
-        write_json(path / "result.json", result(findings, listings, seconds))
+        said = {"findings": [*map(asdict, findings)], "tables": [*map(asdict, listings)], "seconds": seconds}
+        write_json(path / "result.json", said)
         with replacing(path / "summary.md") as file:
             file.write(text(study, request, settings, command, findings, listings, seconds).encode())
     return findings

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from matplotlib.figure import Figure
 
-from metagrad.training.progress import Reporter
+from metagrad.training import Reporter
 from metagrad_studies.core.records import Record, Records
 
 
@@ -17,29 +17,21 @@ from metagrad_studies.core.records import Record, Records
 class Request:
     """What the user asks for.
 
-    Args:
-        scale: one of the study's `scales`. "full" is the paper's size, "small" takes a laptop 10 minutes; "medium",
-            which some studies have, takes it an hour or two.
-        data: directory of data sets; None where the user has none.
-        as_published: keep the protocol as it was published, faults included.
+    Of the scales, "full" is the paper's size and "small" takes a laptop 10 minutes; "medium", where there is one, takes
+    it an hour or two.
     """
 
-    scale: str
-    data: str | None = None
-    as_published: bool = False
+    scale: str  # one of the study's
+    data: str | None = None  # directory of data sets; None where the user has none
+    as_published: bool = False  # keep the protocol as it was published, faults included
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One piece of work, done as a whole or not at all.
+    """One piece of work, done as a whole or not at all."""
 
-    Args:
-        key: unique within the study; also a name of a directory, so letters, digits and ``.=,_-`` only.
-        values: what `measure` needs to know, as JSON values.
-    """
-
-    key: str
-    values: Mapping[str, Any]
+    key: str  # unique within the study; also a name of a directory, so letters, digits and ``.=,_-`` only
+    values: Mapping[str, Any]  # what `measure` needs to know, as JSON values
 
 
 def crossed(key: str, **values: Iterable[Any]) -> list[Cell]:
@@ -54,17 +46,11 @@ def crossed(key: str, **values: Iterable[Any]) -> list[Cell]:
 
 @dataclass(frozen=True)
 class Finding:
-    """What the source claims and what was measured here.
+    """What the source claims and what was measured here."""
 
-    Args:
-        claim: a sentence, as the source has it.
-        measured: a sentence with numbers.
-        held: whether the claim held at this size; None where the records cannot tell (say why in `measured`).
-    """
-
-    claim: str
-    measured: str
-    held: bool | None
+    claim: str  # a sentence, as the source has it
+    measured: str  # a sentence with numbers
+    held: bool | None  # whether the claim held at this size; None where the records cannot tell (say why in `measured`)
 
 
 @dataclass(frozen=True)
@@ -88,17 +74,11 @@ def listing(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]
 
 @dataclass(frozen=True)
 class Bench:
-    """Where a cell is measured.
+    """Where a cell is measured."""
 
-    Args:
-        directory: of this cell alone, made when first used and kept; training runs go here.
-        data: directory of data sets, or None.
-        reporter: told about training steps and notes.
-    """
-
-    directory: Path
-    data: str | None
-    reporter: Reporter
+    directory: Path  # of this cell alone, made when first used and kept; training runs go here
+    data: str | None  # directory of data sets, or None
+    reporter: Reporter  # told about training steps and notes
 
 
 Settings = TypeVar("Settings")

@@ -33,15 +33,6 @@ def text(
     return "\n\n".join(parts) + "\n"
 
 
-def result(findings: Sequence[Finding], listings: Sequence[Listing], seconds: float) -> dict[str, Any]:
-    """The same for programs."""
-    return {
-        "findings": [asdict(finding) for finding in findings],
-        "tables": [asdict(listing) for listing in listings],
-        "seconds": seconds,
-    }
-
-
 def markdown(listing: Listing) -> str:
     """A table in Markdown, its title above."""
     rows = [listing.columns, ("---",) * len(listing.columns), *listing.rows]

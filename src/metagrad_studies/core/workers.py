@@ -18,11 +18,11 @@ from metagrad_studies.core.study import Bench, Cell, Study
 
 
 class Measured(NamedTuple):
-    """A cell's records, and how long it took (s)."""
+    """A cell and its records."""
 
     cell: Cell
     records: Sequence[Record]
-    seconds: float
+    seconds: float  # that it took
 
 
 def measured(
@@ -40,15 +40,6 @@ def measured(
     networks keep no more than one core busy. Records are the same, up to times and, where a cell does not fix its
     number of threads, last bits. Ctrl-C and SIGTERM are passed on, so that each saves what it trains. All end with
     this process.
-
-    Args:
-        study: what to measure.
-        settings: its settings.
-        cells: those without records.
-        place: the directory of a cell, by its key.
-        data: directory of data sets, or None.
-        watcher: told when a cell begins; with one job also about the training in it.
-        jobs: how many processes.
 
     Raises:
         Whatever a cell raises first. None begins after that, and those that are being measured come first: a finished

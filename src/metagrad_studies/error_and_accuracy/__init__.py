@@ -3,28 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from matplotlib.figure import Figure
-
 from metagrad.experiments.config import Experiment
-from metagrad.training.evaluation import HeldOut
-from metagrad_studies.accuracy import methods
-from metagrad_studies.accuracy.methods import Method
-from metagrad_studies.accuracy.settings import AccuracySettings
-from metagrad_studies.accuracy.sizes import SEEDS
+from metagrad.training import HeldOut
+from metagrad_studies.accuracy.methods import FOMAML, Method, maml, ordered
+from metagrad_studies.accuracy.sizes import OMNIGLOT20
 from metagrad_studies.accuracy.study import AccuracyStudy
-from metagrad_studies.accuracy.tables import runs
-from metagrad_studies.core.records import Records
-from metagrad_studies.core.study import Finding, Listing, Request
-from metagrad_studies.error_and_accuracy import findings as error_accuracy_findings
-from metagrad_studies.error_and_accuracy import plots as error_accuracy_figure
-from metagrad_studies.error_and_accuracy.records import ErrorAccuracySettings
-from metagrad_studies.error_and_accuracy.sizes import OMNIGLOT20, ORDERS, data_sets
+from metagrad_studies.core import Request
+from metagrad_studies.error_and_accuracy.findings import ErrorAccuracySettings, Judged
+from metagrad_studies.error_and_accuracy.plots import Pictured
+from metagrad_studies.error_and_accuracy.sizes import ORDERS, data_sets
 from metagrad_studies.instruments.training import tested
 
 _STEPS = 5  # K of every data set here
 
 
-class ErrorAccuracy(AccuracyStudy):
+class ErrorAccuracy(Judged, Pictured, AccuracyStudy[ErrorAccuracySettings]):
     """Equal meta-steps, weights and tasks for every estimator; its true error is probed twenty times a run."""
 
     name: ClassVar[str] = "error-and-accuracy"
@@ -32,40 +25,37 @@ class ErrorAccuracy(AccuracyStudy):
     source: ClassVar[str] = "ours"
     choices: ClassVar[tuple[str, ...]] = (
         "Error: ‖estimate − exact‖ / ‖exact‖ of the first task of a meta-batch, probed twenty times along each run at "
-        "the weights that the run has then: every estimator is measured on its own path. Means are geometric, for "
-        "errors span orders of magnitude. One task a probe is a noisy look; twenty of them, times the seeds, are not.",
+        "the run's present weights. So every estimator is measured on its own path. Means are geometric, for errors "
+        "span orders of magnitude. One probe of one task is noisy; the mean of twenty, over several seeds, is not.",
         "Results are those of the weights that were best on validation tasks, after the five inner steps of training.",
         "The share of the gap that a method closes is (method − FirstOrder) / (Exact − FirstOrder). Its verdict comes "
-        "from method − FirstOrder − share·(Exact − FirstOrder), paired by seed and task, which has an honest interval "
-        "where the ratio has none; without a gap above 0 at 95 % there is no verdict.",
-        "Times of a run are its meta-steps' median times their number; records also have the sum, first call included.",
-        "α = 0.1 on Omniglot and CIFAR-FS, where curvature matters; the presets' α on the sinusoid and MNIST-1D. "
+        "from method − FirstOrder − share·(Exact − FirstOrder), paired by seed and task: that difference has an "
+        "interval, the ratio has none. Without a gap above 0 at 95 % there is no verdict.",
+        "The time of a run is the median of its meta-steps' times their number; records also have the sum, first call "
+        "included.",
+        "α is 0.1 on Omniglot and CIFAR-FS, where curvature matters, and the presets' on the sinusoid and MNIST-1D. "
         "Verdicts on shares are about Omniglot 20-way 1-shot, and about the last data set where that is missing.",
         "Small and medium size: Omniglot and CIFAR-FS with Conv4 of 8 filters and strides in place of max-pooling, "
-        "Adam at 1e-2. Small: 200 meta-steps, who learns faster, not where they end. Medium: 2,000 on Omniglot "
-        "20-way 1-shot, at the preset's cosine, at a constant rate, and at the cosine with 16 filters; "
-        "500 at a constant one there at α = 0.01 and 0.4 and on the other images; 600 test tasks. Full size: the "
-        "presets' networks and optimizers, 2,000 meta-steps on images, orders 1 to 4.",
+        "Adam at 1e-2. Small has 200 meta-steps, which show who learns faster and not where they end. Medium has "
+        "2,000 on Omniglot 20-way 1-shot (at the preset's cosine, at a constant rate, and at the cosine with 16 "
+        "filters), 500 at a constant rate there at α = 0.01 and 0.4 and on the other images, and 600 test tasks. Full "
+        "size has the presets' networks and optimizers, 2,000 meta-steps on images, orders 1 to 4.",
     )
 
     def settings(self, request: Request) -> ErrorAccuracySettings:
         """Generated tasks at every size; Omniglot and CIFAR-FS where they are."""
-        found, missing = data_sets(request, self.name)
+        available, missing = data_sets(request, self.name)
         return ErrorAccuracySettings(
-            data_sets=found,
+            data_sets=available,
             methods=rows(ORDERS[request.scale]),
-            seeds=SEEDS,
-            spread="95 % interval",
             not_found=missing,
-            deciding=next((data.title for data in found if data.key == OMNIGLOT20), found[-1].title),
+            deciding=next((data.title for data in available if data.key == OMNIGLOT20), available[-1].title),
         )
 
     def scores(self, result: HeldOut, config: Experiment) -> Mapping[str, Any]:
         """Loss, and accuracy where there is one, of every task."""
-        found: dict[str, Any] = {}
-        for name in result.values:
-            found |= tested(result, name, config.test.steps)
-        return found
+        each = [tested(result, name, config.test.steps) for name in result.values]
+        return {field: value for fields in each for field, value in fields.items()}
 
     def extra(self, metrics: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         """Errors along training, and its seconds, probes and validations not counted."""
@@ -76,33 +66,13 @@ class ErrorAccuracy(AccuracyStudy):
             "training_seconds": sum(entry["seconds"] for entry in metrics if entry["kind"] == "train"),
         }
 
-    def figure(self, settings: AccuracySettings, records: Records) -> Figure:
-        """Results over errors, and errors over meta-steps."""
-        return error_accuracy_figure.figure(_own(settings), records)
-
-    def listings(self, settings: AccuracySettings, records: Records) -> Sequence[Listing]:
-        """A table a data set; then what the runs did."""
-        return [*error_accuracy_figure.listings(_own(settings), records), runs(settings, records)]
-
-    def findings(self, settings: AccuracySettings, records: Records) -> Sequence[Finding]:
-        """Shares of the gap, rivals, and error against result."""
-        return error_accuracy_findings.findings(_own(settings), records)
-
 
 def rows(orders: Sequence[int]) -> tuple[Method, ...]:
     """FirstOrder, by order the four that have one, Exact; the learned center at order 1 at every size."""
-    listed: list[Method] = [methods.first_order()]
-    if 1 not in orders:
-        listed.append(methods.binomial_auto(1))
+    listed = [FOMAML, *([] if 1 in orders else ordered(1, "Binomial auto"))]
     for order in orders:
-        listed += [methods.truncated(order), methods.binomial_plain(order), methods.binomial_published(order)]
-        listed.append(methods.binomial_auto(order))
-    return (*listed, methods.exact(_STEPS))
-
-
-def _own(settings: AccuracySettings) -> ErrorAccuracySettings:
-    assert isinstance(settings, ErrorAccuracySettings)
-    return settings
+        listed += ordered(order, "Truncated", "Binomial plain", "Binomial L/K", "Binomial auto")
+    return (*listed, maml(_STEPS))
 
 
 STUDY = ErrorAccuracy()

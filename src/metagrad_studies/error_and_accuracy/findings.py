@@ -1,27 +1,111 @@
 """What error-and-accuracy says: shares of the gap between FirstOrder and Exact, and whether error decides."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
-from torch import tensor
+from torch import Tensor, float64, tensor
 
-from metagrad.training.evaluation import Interval
-from metagrad_studies.accuracy import methods
-from metagrad_studies.accuracy.comparing import Compared, every, of
-from metagrad_studies.accuracy.methods import Method
-from metagrad_studies.accuracy.settings import DataSet
-from metagrad_studies.core.intervals import over_seeds_and_tasks, rank_correlation
-from metagrad_studies.core.records import Records
-from metagrad_studies.core.study import Finding
-from metagrad_studies.error_and_accuracy.records import (
-    ErrorAccuracySettings,
-    contrast,
-    pooled_error,
-    run_error,
-    score,
+from metagrad.experiments.axes import unit
+from metagrad.experiments.config import Experiment
+from metagrad.training import Interval
+from metagrad_studies.accuracy.methods import FOMAML, Method, named
+from metagrad_studies.accuracy.tables import AccuracySettings, DataSet, of
+from metagrad_studies.core import Finding, Record, Records, Study
+from metagrad_studies.core.verdicts import (
+    Compared,
+    above,
+    every,
+    over_seeds,
+    over_seeds_and_tasks,
+    rank_correlation,
+    written,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorAccuracySettings(AccuracySettings):
+    """Settings of accuracies, with the data set that shares of the gap are judged on."""
+
+    deciding: str  # its title
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a data set's test measures."""
+
+    name: str  # "accuracy", or "loss" where there is no other
+    factor: float  # what to multiply it by
+    label: str  # of an axis
+    sign: int  # 1 where more is better, −1 where less is
+
+    def of(self, record: Record) -> Tensor:
+        """The value of every test task, in its unit, [n]."""
+        return self.factor * tensor(record[f"{self.name}_tasks"], dtype=float64)
+
+    def written(self, interval: Interval, signed: bool = False) -> str:
+        """In its unit; two digits behind the point for percent, three for a loss."""
+        return written(interval, 2 if self.name == "accuracy" else 3, 1.0, signed=signed)
+
+    @property
+    def points(self) -> str:
+        """What a difference of two is counted in."""
+        return "points" if self.name == "accuracy" else "of the loss"
+
+
+def score(data: DataSet) -> Score:
+    """Accuracy in percent where the problem has it, loss elsewhere."""
+    config = Experiment.from_json(data.config)
+    name = "accuracy" if "accuracy" in config.problem.metrics() else "loss"
+    return Score(name, *unit(config, name), sign=1 if name == "accuracy" else -1)
+
+
+def pooled_score(records: Records, data: DataSet, method: Method) -> Interval:
+    """Mean over seeds and test tasks."""
+    what = score(data)
+    return over_seeds_and_tasks([what.of(record) for record in of(records, data, method)])
+
+
+def contrast(records: Records, data: DataSet, weights: Mapping[Method, float]) -> Interval:
+    """A weighted sum of methods' scores, paired by seed and task; positive is better, also for losses.
+
+    Raises:
+        ValueError: the methods do not have the same seeds.
+    """
+    what = score(data)
+    tables = {method: {r["seed"]: what.of(r) for r in of(records, data, method)} for method in weights}
+    [first, *others] = tables.values()
+    if any(set(table) != set(first) for table in others):
+        raise ValueError(f"on {data.title} the methods do not have the same seeds; finish the study first")
+    parts = [(what.sign * weight, tables[method]) for method, weight in weights.items()]
+    return over_seeds_and_tasks([sum((w * table[seed] for w, table in parts), tensor(0.0)) for seed in first])
+
+
+def run_error(record: Record, method: Method) -> float:
+    """Geometric mean of the errors probed along one run, for they span orders of magnitude; exactly 0 for Exact.
+
+    Infinite where a probe had no finite value, or the run diverged before its first.
+    """
+    if method.family == "Exact":
+        return 0.0
+    errors = record["probe_errors"]
+    if not errors or None in errors:
+        return math.inf
+    return math.exp(sum(math.log(error) for error in errors) / len(errors)) if min(errors) > 0 else 0.0
+
+
+def pooled_error(records: Records, data: DataSet, method: Method) -> tuple[float, float, float]:
+    """Geometric mean over seeds of `run_error`, and the ends of its 95 % interval (Student's, of the logarithms)."""
+    errors = [run_error(record, method) for record in of(records, data, method)]
+    if not all(0 < error < math.inf for error in errors):
+        worst = max(errors)
+        return worst, worst, worst
+    logs = over_seeds([math.log(error) for error in errors])
+    low, high = logs.mean - logs.half_width, logs.mean + logs.half_width
+    return math.exp(logs.mean), math.exp(low), math.exp(high)
+
 
 BARS: Mapping[int, float] = {2: 0.9, 1: 0.6}
 """The share of the gap that the learned center is to close, by order."""
@@ -32,27 +116,21 @@ _NAMED = 4  # exceptions told by name, a data set
 class Share(NamedTuple):
     """How much of the gap between FirstOrder and Exact a method closes.
 
-    Attributes:
-        gap: Exact minus FirstOrder.
-        closed: the method minus FirstOrder, as a part of the gap.
-        beside: the method minus FirstOrder minus the asked part of the gap; its sign says whether the bar was met,
-            with no ratio of two uncertain numbers.
+    The sign of `beside` says whether the bar was met, with no ratio of two uncertain numbers.
     """
 
-    gap: Interval
-    closed: float
-    beside: Interval
+    gap: Interval  # Exact minus FirstOrder
+    closed: float  # the method minus FirstOrder, as a part of the gap
+    beside: Interval  # the method minus FirstOrder minus the part of the gap that the bar demands
 
     @property
     def met(self) -> bool | None:
-        """Whether the asked part was closed; None where the intervals do not tell, or there is no gap."""
-        if self.gap.mean - self.gap.half_width <= 0:
-            return None
-        return Compared("", self.beside).above or (False if Compared("", self.beside).below else None)
+        """None without a gap above 0 at 95 %, and where the interval holds the bar."""
+        return above(self.beside) if above(self.gap) else None
 
 
 def share(records: Records, data: DataSet, ends: tuple[Method, Method], method: Method, bar: float) -> Share:
-    """Of `method` between the two ends, FirstOrder and Exact, against `bar`."""
+    """What a method closes of the gap between `ends`, FirstOrder and Exact, beside the bar."""
     first, exact = ends
     gap = contrast(records, data, {exact: 1, first: -1})
     gain = contrast(records, data, {method: 1, first: -1}).mean
@@ -60,34 +138,19 @@ def share(records: Records, data: DataSet, ends: tuple[Method, Method], method: 
     return Share(gap, gain / gap.mean if gap.mean else math.nan, beside)
 
 
-def findings(settings: ErrorAccuracySettings, records: Records) -> list[Finding]:
-    """Shares by order, the rivals of equal order, then error against accuracy."""
-    centered = methods.named(settings.methods, "Binomial auto")
-    judged = [_closes(settings, records, method) for method in reversed(centered) if method.order in BARS]
-    second = [method for method in centered if method.order == max(BARS)]
-    for method in second:
-        judged.append(_beats(settings, records, method, ("Binomial plain", "Truncated")))
-        judged.append(_beats(settings, records, method, ("Binomial L/K",)))
-    return [*judged, _ranked(settings, records), _told_apart(settings, records)]
-
-
-def _ends(settings: ErrorAccuracySettings) -> tuple[Method, Method]:
-    return methods.named(settings.methods, "FOMAML")[0], methods.named(settings.methods, "MAML")[0]
-
-
 def _deciding(settings: ErrorAccuracySettings) -> DataSet:
     return next(data for data in settings.data_sets if data.title == settings.deciding)
 
 
 def _closes(settings: ErrorAccuracySettings, records: Records, method: Method) -> Finding:
-    bar, ends = BARS[method.order], _ends(settings)
+    bar, ends = BARS[method.order], (FOMAML, settings.maml)
     parts: list[str] = []
     for data in settings.data_sets:
-        found, what = share(records, data, ends, method, bar), score(data)
-        closed = f"{100 * found.closed:.0f}".replace("-", "−")
+        part, what = share(records, data, ends, method, bar), score(data)
+        closed = f"{100 * part.closed:.0f}".replace("-", "−")
         parts.append(
-            f"{data.title}: {closed} % of a gap of {what.written(found.gap, signed=True)} {what.points} "
-            f"({what.written(found.beside, signed=True)} beside {100 * bar:.0f} % of it)"
+            f"{data.title}: {closed} % of a gap of {what.written(part.gap, signed=True)} {what.points} "
+            f"({what.written(part.beside, signed=True)} beside {100 * bar:.0f} % of it)"
         )
     return Finding(
         f"{method.label} closes at least {100 * bar:.0f} % of the gap between FirstOrder and Exact on "
@@ -97,8 +160,8 @@ def _closes(settings: ErrorAccuracySettings, records: Records, method: Method) -
     )
 
 
-def _beats(settings: ErrorAccuracySettings, records: Records, method: Method, names: Sequence[str]) -> Finding:
-    rivals = [rival for name in names for rival in methods.named(settings.methods, name) if rival.order == method.order]
+def _beats(settings: ErrorAccuracySettings, records: Records, method: Method, *names: str) -> Finding:
+    rivals = [rival for name in names for rival in named(settings.methods, name) if rival.order == method.order]
 
     def beside(data: DataSet) -> list[Compared]:
         return [Compared(rival.label, contrast(records, data, {method: 1, rival: -1})) for rival in rivals]
@@ -117,33 +180,32 @@ def _beats(settings: ErrorAccuracySettings, records: Records, method: Method, na
 
 def _ranked(settings: ErrorAccuracySettings, records: Records) -> Finding:
     """Seed by seed, so that the interval over seeds needs no model of ranks."""
-    found: list[Compared] = []
+    correlations: list[Compared] = []
     for data in settings.data_sets:
         what = score(data)
-        correlations = []
+        each: list[float] = []
         for seed in settings.seeds:
-            rows = [(m, r) for m in settings.methods for r in of(records, data, m) if r["seed"] == seed]
+            rows = [(m, of(records, data, m).one(seed=seed)) for m in settings.methods]
             gains = [what.sign * what.of(record).mean().item() for _, record in rows]
-            errors = [run_error(record, method) for method, record in rows]
-            correlation = rank_correlation([-error for error in errors], gains)
-            correlations.append(tensor([0.0 if math.isnan(correlation) else correlation]))  # all equal: no order
-        found.append(Compared(data.title, over_seeds_and_tasks(correlations)))
-    texts = [f"{one.what} " + f"{one.by.mean:+.2f} ± {one.by.half_width:.2f}".replace("-", "−") for one in found]
+            correlation = rank_correlation([-run_error(record, method) for method, record in rows], gains)
+            each.append(0.0 if math.isnan(correlation) else correlation)  # all equal: no order
+        correlations.append(Compared(data.title, over_seeds(each)))
+    texts = [f"{one.what} {written(one.by, 2, 1.0, signed=True)}" for one in correlations]
     return Finding(
         "A smaller error of the meta-gradient along training goes with a better result.",
         f"Rank correlation over {len(settings.methods)} methods of small error with accuracy (1: the order of the "
         f"errors is that of the results), mean of {len(settings.seeds)} seeds: {'; '.join(texts)}.",
-        every(found),
+        every(correlations),
     )
 
 
 def _told_apart(settings: ErrorAccuracySettings, records: Records) -> Finding:
     """The same question where results differ for certain: which of two is better, and which has the smaller error."""
     parts: list[str] = []
-    agreeing = contrary = 0
+    agreeing = total = 0
     for data in settings.data_sets:
         errors = {method: pooled_error(records, data, method)[0] for method in settings.methods}
-        exceptions: list[tuple[float, str]] = []
+        exceptions: dict[str, float] = {}
         apart = 0
         for pair in combinations(settings.methods, 2):
             by = contrast(records, data, {pair[0]: 1, pair[1]: -1})
@@ -153,16 +215,28 @@ def _told_apart(settings: ErrorAccuracySettings, records: Records) -> Finding:
             better, worse = pair if by.mean > 0 else pair[::-1]
             if errors[better] > errors[worse]:
                 text = f"{better.label} ({errors[better]:.2g}) beats {worse.label} ({errors[worse]:.2g})"
-                exceptions.append((abs(by.mean), text))
-        contrary += len(exceptions)
-        agreeing += apart - len(exceptions)
-        named = [text for _, text in sorted(exceptions, reverse=True)[:_NAMED]]
-        more = [f"{len(exceptions) - _NAMED} more"] if len(exceptions) > _NAMED else []
-        told = f": {', '.join([*named, *more])}" if exceptions else ""
-        parts.append(f"{data.title}: {apart - len(exceptions)} of {apart}{told}")
+                exceptions[text] = abs(by.mean)
+        agreeing, total = agreeing + apart - len(exceptions), total + apart
+        worst = sorted(exceptions, key=lambda text: (exceptions[text], text), reverse=True)
+        more = [f"{len(worst) - _NAMED} more"] if len(worst) > _NAMED else []
+        examples = f": {', '.join([*worst[:_NAMED], *more])}" if worst else ""
+        parts.append(f"{data.title}: {apart - len(exceptions)} of {apart}{examples}")
     return Finding(
         "Of two methods whose results are told apart at 95 %, the one of smaller error is the better one.",
-        f"{agreeing} of {agreeing + contrary} pairs. {'; '.join(parts)} (in brackets: errors along training; no "
-        "correction for the number of pairs).",
-        None if agreeing + contrary == 0 else contrary == 0,
+        f"{agreeing} of {total} pairs. {'; '.join(parts)} (in brackets: errors along training; no correction for the "
+        "number of pairs).",
+        None if total == 0 else agreeing == total,
     )
+
+
+class Judged(Study[ErrorAccuracySettings]):
+    """The part of the study that judges the claims."""
+
+    def findings(self, settings: ErrorAccuracySettings, records: Records) -> list[Finding]:
+        centered = named(settings.methods, "Binomial auto")
+        judged = [_closes(settings, records, method) for method in reversed(centered) if method.order in BARS]
+        for method in centered:
+            if method.order == max(BARS):
+                judged.append(_beats(settings, records, method, "Binomial plain", "Truncated"))
+                judged.append(_beats(settings, records, method, "Binomial L/K"))
+        return [*judged, _ranked(settings, records), _told_apart(settings, records)]

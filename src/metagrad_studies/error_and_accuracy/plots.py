@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,55 +9,31 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from metagrad.experiments.axes import grid
-from metagrad_studies.accuracy import methods
-from metagrad_studies.accuracy.comparing import of
-from metagrad_studies.accuracy.settings import DataSet
-from metagrad_studies.core.plots import COLORS, VARIANTS
-from metagrad_studies.core.records import Records
-from metagrad_studies.core.study import Listing
-from metagrad_studies.error_and_accuracy.findings import BARS, share
-from metagrad_studies.error_and_accuracy.records import (
+from metagrad_studies.accuracy.methods import FOMAML, named
+from metagrad_studies.accuracy.tables import DataSet, of, runs
+from metagrad_studies.core import Listing, Records, Study, listing
+from metagrad_studies.core.plots import COLORS, VARIANTS, label, panels
+from metagrad_studies.error_and_accuracy.findings import (
+    BARS,
     ErrorAccuracySettings,
     contrast,
     pooled_error,
     pooled_score,
     run_error,
     score,
+    share,
 )
 
-
-class _Style(NamedTuple):
-    color: str
-    marker: str
-
-
-_STYLES: Mapping[str, _Style] = {
-    "FOMAML": _Style(COLORS["FirstOrder"], "s"),
-    "Truncated": _Style(COLORS["Truncated"], "v"),
-    "Binomial plain": _Style(VARIANTS["plain"], "o"),
-    "Binomial L/K": _Style(VARIANTS["paper"], "^"),
-    "Binomial auto": _Style(VARIANTS["auto"], "*"),
+_STYLES: Mapping[str, tuple[str, str]] = {  # colour, marker
+    "FOMAML": (COLORS["FirstOrder"], "s"),
+    "Truncated": (COLORS["Truncated"], "v"),
+    "Binomial plain": (VARIANTS["plain"], "o"),
+    "Binomial L/K": (VARIANTS["paper"], "^"),
+    "Binomial auto": (VARIANTS["auto"], "*"),
 }
-_EXACT = "MAML"
 _LEGEND_COLUMNS = 3  # under a panel
 _MARGIN = 0.12  # of an axis, on both sides
 _SHOWN = max(BARS)  # the order whose errors along training are drawn: all orders at once cannot be read
-
-
-def figure(settings: ErrorAccuracySettings, records: Records) -> Figure:
-    """A column a data set: results over errors, then errors over meta-steps."""
-    sets = settings.data_sets
-    figure = Figure(figsize=(1.2 + 3.8 * len(sets), 7.4), layout="constrained")
-    panels = figure.subplots(2, len(sets), squeeze=False)
-    for above, below, data in zip(*panels, sets, strict=True):
-        _results(above, settings, records, data)
-        _along(below, settings, records, data)
-    handles = {
-        label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    columns = min(len(handles), _LEGEND_COLUMNS * len(sets))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False)
-    return figure
 
 
 def _results(axes: Axes, settings: ErrorAccuracySettings, records: Records, data: DataSet) -> None:
@@ -66,13 +41,13 @@ def _results(axes: Axes, settings: ErrorAccuracySettings, records: Records, data
 
     Axes hold every seed, and cut intervals that are wider: those over three seeds would squeeze all else together.
     """
-    exact = pooled_score(records, data, methods.named(settings.methods, _EXACT)[0])
-    axes.axhline(exact.mean, color=COLORS["Exact"], linewidth=1.2, label=_EXACT)
-    seeds: list[tuple[float, float]] = []
+    what, exact = score(data), pooled_score(records, data, settings.maml)
+    axes.axhline(exact.mean, color=COLORS["Exact"], linewidth=1.2, label=settings.maml.label)
     axes.axhspan(exact.mean - exact.half_width, exact.mean + exact.half_width, color=COLORS["Exact"], alpha=0.08, lw=0)
-    for name, style in _STYLES.items():
+    seeds: list[tuple[float, float]] = []
+    for name, (color, marker) in _STYLES.items():
         path: list[tuple[float, float]] = []
-        for method in methods.named(settings.methods, name):
+        for method in named(settings.methods, name):
             value = pooled_score(records, data, method)
             error, low, high = pooled_error(records, data, method)
             axes.errorbar(
@@ -80,104 +55,77 @@ def _results(axes: Axes, settings: ErrorAccuracySettings, records: Records, data
                 value.mean,
                 xerr=[[error - low], [high - error]],
                 yerr=value.half_width,
-                color=style.color,
-                marker=style.marker,
-                markersize=9 if style.marker == "*" else 6,
+                color=color,
+                marker=marker,
+                markersize=9 if marker == "*" else 6,
                 elinewidth=1,
                 linestyle="none",
                 label=name,
             )
             path.append((error, value.mean))
-            each = [
-                (run_error(r, method), score(data).of(r).mean().item())
-                for r in of(records, data, method)
-                if run_error(r, method) < math.inf
-            ]
-            at, reached = [run for run, _ in each], [mean for _, mean in each]
-            axes.plot(at, reached, style.marker, color=style.color, markersize=3, alpha=0.5)
+            each = [(run_error(r, method), what.of(r).mean().item()) for r in of(records, data, method)]
+            each = [(run, mean) for run, mean in each if run < math.inf]
+            axes.plot([run for run, _ in each], [mean for _, mean in each], marker, color=color, ms=3, alpha=0.5)
             seeds += each
             if method.order:
-                axes.annotate(
-                    f"{method.order}", (error, value.mean), (5, 4), textcoords="offset points", fontsize=8, color="0.3"
-                )
-        axes.plot(*zip(*path, strict=True), color=style.color, linewidth=0.7, alpha=0.5)
-    axes.set_xscale("log")
+                at, offset = (error, value.mean), (5, 4)
+                axes.annotate(f"{method.order}", at, offset, textcoords="offset points", fontsize=8, color="0.3")
+        axes.plot(*zip(*path, strict=True), color=color, linewidth=0.7, alpha=0.5)
+    title = f"{data.title}\n(up is better; the digit is L)"
+    label(axes, "error of a task's meta-gradient,\ngeometric mean along training", what.label, title, log="x")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda error, _: f"{error:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("error of a task's meta-gradient,\ngeometric mean along training")
-    axes.set_ylabel(score(data).label)
     low, high = _around([value for _, value in seeds] + [exact.mean])
-    axes.set_ylim(*(low, high)[:: score(data).sign])  # up is better
+    axes.set_ylim(*(low, high)[:: what.sign])  # up is better
     axes.set_xlim(*(math.exp(end) for end in _around([math.log(error) for error, _ in seeds if error > 0])))
-    axes.set_title(f"{data.title}\n(up is better; the digit is L)", fontsize=10)
     grid(axes)
 
 
 def _along(axes: Axes, settings: ErrorAccuracySettings, records: Records, data: DataSet) -> None:
     """Geometric means of the seeds, as far as all went; thin: each."""
-    for name, style in _STYLES.items():
-        for method in methods.named(settings.methods, name):
+    for name, (color, _) in _STYLES.items():
+        for method in named(settings.methods, name):
             if method.order not in (0, _SHOWN):
                 continue
-            found = of(records, data, method)
-            runs = [np.array([np.nan if e is None else e for e in r["probe_errors"]], dtype=float) for r in found]
-            for record, errors in zip(found, runs, strict=True):
-                axes.plot(record["probe_steps"], errors, color=style.color, linewidth=0.5, alpha=0.4)
+            trained = of(records, data, method)
+            runs = [np.array([np.nan if e is None else e for e in each]) for each in trained.column("probe_errors")]
+            for record, errors in zip(trained, runs, strict=True):
+                axes.plot(record["probe_steps"], errors, color=color, linewidth=0.5, alpha=0.4)
             shortest = min(len(errors) for errors in runs)
             with np.errstate(divide="ignore"):
                 mean = np.exp(np.mean([np.log(errors[:shortest]) for errors in runs], axis=0))
-            axes.plot(found[0]["probe_steps"][:shortest], mean, color=style.color, linewidth=1.8)
+            axes.plot(trained[0]["probe_steps"][:shortest], mean, color=color, linewidth=1.8)
     axes.axhline(1, color="0.6", linewidth=0.8, linestyle=":")
-    axes.set_yscale("log")
-    axes.set_xlabel("meta-steps")
-    axes.set_ylabel(f"error of a task's meta-gradient (L = {_SHOWN})")
+    label(axes, "meta-steps", f"error of a task's meta-gradient (L = {_SHOWN})", log="y")
     grid(axes)
 
 
-def listings(settings: ErrorAccuracySettings, records: Records) -> list[Listing]:
-    """A table a data set: result, loss, distance to MAML, share of the gap, error, time."""
-    return [_listing(settings, records, data) for data in settings.data_sets]
-
-
 def _listing(settings: ErrorAccuracySettings, records: Records, data: DataSet) -> Listing:
-    what, config = score(data), data.config
-    first, exact = (methods.named(settings.methods, name)[0] for name in ("FOMAML", _EXACT))
-    rows: list[tuple[str, ...]] = []
-    for method in settings.methods:
-        found = of(records, data, method)
-        error, low, high = pooled_error(records, data, method)
-        row = [method.label, what.written(pooled_score(records, data, method))]
-        if what.name != "loss":
-            row.append(f"{sum(record['loss'] for record in found) / len(found):.3f}")
-        row += [""] if method == exact else [what.written(contrast(records, data, {method: 1, exact: -1}), signed=True)]
-        between = method not in (first, exact)
-        closed = 100 * share(records, data, (first, exact), method, 1.0).closed if between else 0.0
-        row += [f"{closed:.0f} %".replace("-", "−") if between else ""]
-        row += ["0" if method == exact else _interval(error, low, high)]
-        # Medians: neither compiling nor what else the machine did counts.
-        times = [r["seconds_per_meta_step"] * r["meta_steps"] for r in found if r["seconds_per_meta_step"] is not None]
-        row += [f"{sum(times) / len(times):.1f}" if times else ""]
-        rows.append(tuple(row))
+    what, config, exact = score(data), data.config, settings.maml
     loss = ("loss",) if what.name != "loss" else ()
+    rows: list[list[str]] = []
+    for method in settings.methods:
+        trained = of(records, data, method)
+        cells = [method.label, what.written(pooled_score(records, data, method))]
+        cells += [f"{sum(trained.column('loss')) / len(trained):.3f}" for _ in loss]
+        distance = contrast(records, data, {method: 1, exact: -1}) if method != exact else None
+        cells.append("" if distance is None else what.written(distance, signed=True))
+        closed = share(records, data, (FOMAML, exact), method, 1.0).closed if method not in (FOMAML, exact) else None
+        cells.append("" if closed is None else f"{100 * closed:.0f} %".replace("-", "−"))
+        cells.append("0" if method == exact else _interval(*pooled_error(records, data, method)))
+        # Medians: neither compiling nor what else the machine did counts.
+        timed = [r for r in trained if r["seconds_per_meta_step"] is not None]
+        times = [r["seconds_per_meta_step"] * r["meta_steps"] for r in timed]
+        cells.append(f"{sum(times) / len(times):.1f}" if times else "")
+        rows.append(cells)
     title = (
         f"{data.title}: {config['meta_steps']} meta-steps of {config['meta_batch']} tasks, K = {config['num_steps']}, "
-        f"{config['rule']}, {_seeds(settings)}, {config['test']['tasks']} test tasks; ± 95 % over seeds and "
+        f"{config['rule']}, {settings.seeds_in_words}, {config['test']['tasks']} test tasks; ± 95 % over seeds and "
         "tasks, differences paired, positive where better"
     )
-    return Listing(
-        title,
-        (
-            "method",
-            what.label,
-            *loss,
-            "minus MAML",
-            "gap to MAML closed",
-            "error along training (95 %)",
-            "meta-steps, s a run",
-        ),
-        tuple(rows),
-    )
+    distance = ("minus MAML", "gap to MAML closed", "error along training (95 %)", "meta-steps, s a run")
+    return listing(title, ("method", what.label, *loss, *distance), rows)
 
 
 def _around(values: Sequence[float]) -> tuple[float, float]:
@@ -191,5 +139,21 @@ def _interval(middle: float, low: float, high: float) -> str:
     return f"{middle:.2g} ({low:.2g} to {high:.2g})" if low <= high else f"{middle:.2g}"
 
 
-def _seeds(settings: ErrorAccuracySettings) -> str:
-    return "1 seed" if len(settings.seeds) == 1 else f"{len(settings.seeds)} seeds"
+class Pictured(Study[ErrorAccuracySettings]):
+    """The part of the study that draws figure and tables."""
+
+    def figure(self, settings: ErrorAccuracySettings, records: Records) -> Figure:
+        count = len(settings.data_sets)
+        figure, rows = panels(2, count, 1.2 + 3.8 * count, 7.4)
+        for above, below, data in zip(*rows, settings.data_sets, strict=True):
+            _results(above, settings, records, data)
+            _along(below, settings, records, data)
+        handles = {
+            label: handle for axes in rows[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        columns = min(len(handles), _LEGEND_COLUMNS * count)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False)
+        return figure
+
+    def listings(self, settings: ErrorAccuracySettings, records: Records) -> list[Listing]:
+        return [*(_listing(settings, records, data) for data in settings.data_sets), runs(settings, records)]

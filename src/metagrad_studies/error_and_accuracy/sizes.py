@@ -4,23 +4,25 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
+from metagrad import SGD
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.presets import PRESETS
 from metagrad.experiments.problems import OmniglotClassification
-from metagrad.rules import SGD
-from metagrad_studies.accuracy.settings import DataSet
-from metagrad_studies.accuracy.sizes import TEST_SEED, TITLES, available, reduced
-from metagrad_studies.core.study import Request
-
-SINUSOID, MNIST1D, OMNIGLOT5, OMNIGLOT20, CIFAR = (
-    "sinusoid",
-    "mnist1d-5way-1shot",
-    "omniglot-5way-1shot",
-    "omniglot-20way-1shot",
-    "cifar-fs-5way-1shot",
+from metagrad_studies.accuracy.sizes import (
+    CIFAR,
+    MNIST1D,
+    OMNIGLOT5,
+    OMNIGLOT20,
+    SINUSOID,
+    TEST_SEED,
+    TITLES,
+    available,
+    reduced,
 )
+from metagrad_studies.accuracy.tables import DataSet
+from metagrad_studies.core import Request
+
 _GENERATED = (SINUSOID, MNIST1D)
-_TITLES: Mapping[str, str] = {**TITLES, SINUSOID: "Sinusoid", OMNIGLOT5: "Omniglot 5-way 1-shot"}
 
 ORDERS: Mapping[str, tuple[int, ...]] = {"small": (2,), "medium": (2,), "full": (1, 2, 3, 4)}
 """L of every estimator that has one."""
@@ -30,29 +32,20 @@ _ALPHA = 0.1
 
 _OTHER_ALPHAS = (0.01, 0.4)
 
-Schedule = Literal["constant", "cosine"]
-
 _PROBES, _VALIDATIONS = 20, 4  # of a run, at regular intervals
 
 
 class _Set(NamedTuple):
-    """A preset's tasks for a number of meta-steps, validation tasks and test tasks.
-
-    Attributes:
-        alpha: inner step size; None for the preset's.
-        schedule: of the meta learning rate; None for that of the network, which is constant for narrow ones.
-        again: what tells it from a set before it of the same preset and α, for keys and titles.
-        filters: width of a narrow network; None for that of the small size.
-    """
+    """A preset's tasks for a number of meta-steps, validation tasks and test tasks."""
 
     preset: str
-    alpha: float | None
+    alpha: float | None  # inner step size; None for the preset's
     meta_steps: int
     validation: int
     test: int
-    schedule: Schedule | None = None
-    again: str = ""
-    filters: int | None = None
+    schedule: Literal["constant", "cosine"] | None = None  # of the meta learning rate; None for that of the network
+    again: str = ""  # what tells it from a set before it of the same preset and α, for keys and titles
+    filters: int | None = None  # width of a narrow network; None for that of the small size
 
     @property
     def key(self) -> str:
@@ -64,7 +57,7 @@ class _Set(NamedTuple):
     def title(self) -> str:
         """For tables."""
         alpha = f", α = {self.alpha:g}" if self.alpha in _OTHER_ALPHAS else ""
-        return _TITLES[self.preset] + alpha + (f", {self.again}" if self.again else "")
+        return TITLES[self.preset] + alpha + (f", {self.again}" if self.again else "")
 
 
 _SETS: Mapping[str, Sequence[_Set]] = {
@@ -80,15 +73,13 @@ _SETS: Mapping[str, Sequence[_Set]] = {
         _Set(OMNIGLOT20, _ALPHA, 2000, 100, 600, again="constant rate"),
         _Set(OMNIGLOT20, _ALPHA, 2000, 100, 600, schedule="cosine", again="16 filters", filters=16),
         *(_Set(OMNIGLOT20, alpha, 500, 100, 600) for alpha in _OTHER_ALPHAS),
-        _Set(OMNIGLOT5, _ALPHA, 500, 100, 600),
-        _Set(CIFAR, _ALPHA, 500, 100, 600),
+        *(_Set(name, _ALPHA, 500, 100, 600) for name in (OMNIGLOT5, CIFAR)),
     ),
     "full": (
         _Set(SINUSOID, None, 5000, 200, 600),
         _Set(MNIST1D, None, 3000, 200, 600),
         *(_Set(OMNIGLOT20, alpha, 2000, 100, 600) for alpha in (_ALPHA, *_OTHER_ALPHAS)),
-        _Set(OMNIGLOT5, _ALPHA, 2000, 100, 600),
-        _Set(CIFAR, _ALPHA, 2000, 100, 600),
+        *(_Set(name, _ALPHA, 2000, 100, 600) for name in (OMNIGLOT5, CIFAR)),
     ),
 }
 
@@ -107,21 +98,20 @@ def data_sets(request: Request, source: str) -> tuple[tuple[DataSet, ...], tuple
 
 def among(request: Request, keys: Collection[str]) -> tuple[tuple[DataSet, ...], tuple[str, ...]]:
     """As `data_sets`, of these keys alone; what is generated is always there, at full size too."""
-    wanted = [which for which in _SETS[request.scale] if which.key in keys]
-    made = tuple(_data_set(which, request.scale) for which in wanted if which.preset in _GENERATED)
-    images = [_data_set(which, request.scale) for which in wanted if which.preset not in _GENERATED]
+    full, wanted = request.scale == "full", [which for which in _SETS[request.scale] if which.key in keys]
+    generated = tuple(_data_set(which, full) for which in wanted if which.preset in _GENERATED)
+    images = [_data_set(which, full) for which in wanted if which.preset not in _GENERATED]
     if request.data is None:
-        return made, tuple(data.title for data in images)
-    found, missing = available(images, request.data)
-    return (*made, *found), tuple(missing)
+        return generated, tuple(data.title for data in images)
+    present, missing = available(images, request.data)
+    return (*generated, *present), tuple(missing)
 
 
-def _data_set(which: _Set, scale: str) -> DataSet:
+def _data_set(which: _Set, full: bool) -> DataSet:
     config = PRESETS[which.preset]()
     if which.alpha is not None:
         # Narrow networks with strides but at full size: there a meta-step as written takes a tenth of a second or two.
-        narrow = config if scale == "full" else reduced(config, "small")
-        config = replace(narrow, rule=SGD(lr=which.alpha))
+        config = replace(config if full else reduced(config, "small"), rule=SGD(lr=which.alpha))
     if which.filters is not None:
         assert isinstance(config.problem, OmniglotClassification)
         # Compiled, twice as fast as written; narrower ones gain less than compiling takes.

@@ -6,22 +6,23 @@ from typing import Any, ClassVar
 
 import torch
 
-from metagrad.choosing import LOOKS, Auto, Chooser
+from metagrad import SGD, Auto, InnerLoop, Task
+from metagrad.choosing import LOOKS, Chooser
 from metagrad.estimators import Estimator
 from metagrad.experiments.config import Experiment
 from metagrad.experiments.expression import short
-from metagrad.inner.loop import InnerLoop
 from metagrad.prepared import prepare
-from metagrad.rules import SGD
-from metagrad.task import Task, TaskSource
-from metagrad.training.evaluation import fixed_tasks, joined, moved
+from metagrad.task import TaskSource
+from metagrad.training import fixed_tasks
+from metagrad.training.evaluation import joined, moved
 from metagrad.tree import Tree
-from metagrad_studies.core.records import Record
-from metagrad_studies.core.study import Bench, Cell, Request, Study, crossed
-from metagrad_studies.error_grid import elsewhere, findings, plots
-from metagrad_studies.error_grid.records import Bars, ErrorGridSettings, GridNetwork
-from metagrad_studies.error_vs_order.families import FAMILIES, LEARNED, by_order
-from metagrad_studies.instruments import networks
+from metagrad_studies.core import Bench, Cell, Record, Request, crossed
+from metagrad_studies.error_grid import elsewhere
+from metagrad_studies.error_grid.findings import Judged
+from metagrad_studies.error_grid.plots import Pictured
+from metagrad_studies.error_grid.records import ErrorGridSettings, GridNetwork
+from metagrad_studies.error_vs_order.records import FAMILIES, LEARNED, by_order
+from metagrad_studies.instruments import training
 from metagrad_studies.instruments.task_errors import Errors, task_errors
 
 _GENERATED = ("sinusoid", "mnist1d-5way-1shot")
@@ -30,7 +31,7 @@ _CROSS_ENTROPY = (0.01, 0.1, 0.4)
 _SQUARED = (0.01,)
 
 
-class ErrorGrid(Study[ErrorGridSettings]):
+class ErrorGrid(Judged, Pictured):
     """Errors of Truncated, Grouped, Parallel, Binomial plain, scale "paper", center "auto", and of `Auto`'s choice."""
 
     name: ClassVar[str] = "error-grid"
@@ -65,21 +66,20 @@ class ErrorGrid(Study[ErrorGridSettings]):
         """
         scale, data = request.scale, request.data
         if scale == "elsewhere":
-            networks.require(elsewhere.PRESET, data)
-            return ErrorGridSettings((elsewhere.network(),), (50, 51, 52), task_seed=900, probe_seed=0, bars=Bars())
-        images = [name for name in _IMAGES if data is not None and networks.present(name, data)]
+            training.require(elsewhere.PRESET, data)
+            return ErrorGridSettings((elsewhere.network(),), (50, 51, 52), task_seed=900, probe_seed=0)
+        images = [name for name in _IMAGES if data is not None and training.present(name, data)]
         if not images and (data is not None or scale == "late"):
-            networks.require(_IMAGES[0], data)  # says why not
+            training.require(_IMAGES[0], data)  # says why not
         if scale == "late":
             late = {"alphas": (0.1, 0.4, 0.01), "num_steps": (5,), "stages": (1000,), "tasks": 20}
             measured = tuple(replace(_network(name, "medium"), **late) for name in images)
         else:
             measured = tuple(_network(name, scale) for name in (*_GENERATED, *images))
         seeds = {"small": (30,), "late": (32,)}.get(scale, (30, 31, 32))
-        return ErrorGridSettings(measured, seeds, task_seed=7000, probe_seed=8000, bars=Bars())
+        return ErrorGridSettings(measured, seeds)
 
     def cells(self, settings: ErrorGridSettings) -> Sequence[Cell]:
-        """One for each network, step size, number of steps, stage and seed."""
         return [
             cell
             for network in settings.networks
@@ -100,8 +100,8 @@ class ErrorGrid(Study[ErrorGridSettings]):
         varied = replace(
             Experiment.from_json(network.experiment), rule=SGD(cell.values["alpha"]), num_steps=steps, seed=seed
         )
-        config = networks.at_stage(varied.to_json(), cell.values["meta_steps"], bench)
-        trained = elsewhere.trained if network.name == elsewhere.NAME else networks.trained
+        config = training.at_stage(varied.to_json(), cell.values["meta_steps"], bench)
+        trained = elsewhere.trained if network.name == elsewhere.NAME else training.trained
         loop, meta = trained(config, bench)
         device = config.machine.torch_device()
         sources = config.problem.sources(device)
@@ -113,15 +113,11 @@ class ErrorGrid(Study[ErrorGridSettings]):
         looks = [drawn(sources.train, network.probes, settings.probe_seed + 1000 * look) for look in range(LOOKS)]
         return rows(loop, meta, tasks, looks, settings.bars.tolerance, network.tasks_at_once)
 
-    figure = staticmethod(plots.figure)
-    listings = staticmethod(plots.listings)
-    findings = staticmethod(findings.findings)
-
 
 def _network(name: str, scale: str) -> GridNetwork:
     full = scale == "full"
     # Compiling takes longer than the training of the small size.
-    experiment = networks.with_exact(name, "auto" if full else "off").to_json()
+    experiment = training.with_exact(name, "auto" if full else "off").to_json()
     if name in _GENERATED:
         alphas = _SQUARED if name == "sinusoid" else _CROSS_ENTROPY
         stages, tasks = ((0, 100, 3000), 40) if full else ((0, 30, 300), 20)
@@ -134,13 +130,7 @@ def _network(name: str, scale: str) -> GridNetwork:
 def rows(loop: InnerLoop, meta: Tree, tasks: Task, looks: Sequence[Task], tolerance: float, chunk: int) -> list[Record]:
     """A record for each estimator at some weights, and one for what `Auto` chooses there.
 
-    Args:
-        loop: the inner loop.
-        meta: the weights.
-        tasks: held-out ones, that errors are measured on; leaves [T, N, ...].
-        looks: the tasks that `Auto` decides on, one entry a look.
-        tolerance: of `Auto`.
-        chunk: tasks side by side.
+    Errors are measured on `tasks` [T, N, ...]; `Auto` decides on `looks`, which it takes one after another.
     """
     steps = loop.num_steps
     auto = Auto(tolerance=tolerance, probes=len(looks[0].support.inputs))

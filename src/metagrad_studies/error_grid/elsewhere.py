@@ -7,17 +7,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metagrad.estimators import Exact
+from metagrad import Exact, InnerLoop, MetaLearner
 from metagrad.experiments.config import Experiment, Optimizer
 from metagrad.experiments.presets import PRESETS
-from metagrad.inner.loop import InnerLoop
-from metagrad.learner import MetaLearner
 from metagrad.tree import Tree
-from metagrad_studies.core.study import Bench
+from metagrad_studies.core import Bench
 from metagrad_studies.error_grid.records import GridNetwork
 
 PRESET = "fc100-5way-1shot"
 NAME = "residual-fc100"
+_WAYS = 5  # of the preset
 
 
 def network() -> GridNetwork:
@@ -78,5 +77,5 @@ def _learner(config: Experiment, dtype: torch.dtype) -> MetaLearner:
     """One task at a time: side by side, convolutions become grouped ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = Residual(config.problem.ways).to(dtype)
+        model = Residual(_WAYS).to(dtype)
     return MetaLearner(model, F.cross_entropy, config.rule, config.num_steps, Exact(), task_chunk=1)

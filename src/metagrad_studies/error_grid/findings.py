@@ -3,28 +3,8 @@
 import math
 from statistics import median
 
-from metagrad_studies.core.records import Records
-from metagrad_studies.core.study import Finding
+from metagrad_studies.core import Finding, Records, Study
 from metagrad_studies.error_grid.records import BINOMIALS, NAMES, Bars, ErrorGridSettings, Grid, Ratios
-
-
-def findings(settings: ErrorGridSettings, records: Records) -> list[Finding]:
-    """Center "auto" against each of the three others and the best of them, estimates of errors, and `Auto`."""
-    grid, bars = Grid.of(records), settings.bars
-    plain = {
-        (place, order): ratio
-        for (place, order), ratio in grid.ratios(bars, "Binomial").items()
-        if grid.entries[place]["Binomial", order].error > bars.plain_above
-    }
-    return [
-        _at_most(f"plain Binomial where that is above {bars.plain_above:g}", plain, bars.of_plain),
-        _at_most("Truncated", grid.ratios(bars, "Truncated"), bars.of_truncated),
-        _at_most('Binomial with scale "paper"', grid.ratios(bars, "Binomial-paper"), bars.of_paper),
-        _near_best(bars, grid),
-        _estimates(bars, grid),
-        _tolerance(bars, grid),
-        _rounds(bars, grid),
-    ]
 
 
 def _at_most(other: str, ratios: Ratios, most: float) -> Finding:
@@ -109,3 +89,24 @@ def _rounds(bars: Bars, grid: Grid) -> Finding:
         f"estimators in hindsight {least}." + (f" Not in: {'; '.join(map(str, missed))}." if missed else ""),
         not missed,
     )
+
+
+class Judged(Study[ErrorGridSettings]):
+    """The part of the study that judges the claims."""
+
+    def findings(self, settings: ErrorGridSettings, records: Records) -> list[Finding]:
+        grid, bars = Grid.of(records), settings.bars
+        plain = {
+            (place, order): ratio
+            for (place, order), ratio in grid.ratios(bars, "Binomial").items()
+            if grid.entries[place]["Binomial", order].error > bars.plain_above
+        }
+        return [
+            _at_most(f"plain Binomial where that is above {bars.plain_above:g}", plain, bars.of_plain),
+            _at_most("Truncated", grid.ratios(bars, "Truncated"), bars.of_truncated),
+            _at_most('Binomial with scale "paper"', grid.ratios(bars, "Binomial-paper"), bars.of_paper),
+            _near_best(bars, grid),
+            _estimates(bars, grid),
+            _tolerance(bars, grid),
+            _rounds(bars, grid),
+        ]

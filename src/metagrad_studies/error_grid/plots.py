@@ -10,42 +10,15 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from metagrad_studies.core import Listing, Records, Study, listing
 from metagrad_studies.core.plots import panels
-from metagrad_studies.core.records import Records
-from metagrad_studies.core.study import Listing, listing
 from metagrad_studies.error_grid.records import BINOMIALS, NAMES, OTHERS, ErrorGridSettings, Grid, GridNetwork, Ratios
-from metagrad_studies.error_vs_order.families import LEARNED
+from metagrad_studies.error_vs_order.records import LEARNED
 
 _REACH = 3
 """Powers of two at which colours end, either way."""
 
 _PLACE = ("network", "α", "K", "meta-steps")
-
-
-def figure(settings: ErrorGridSettings, records: Records) -> Figure:
-    """A map a network, step sizes and stages against K and L: error with center "auto" over the best of the others."""
-    grid, networks = Grid.of(records), settings.networks
-    ratios = grid.over_best(settings.bars)
-    columns = min(len(networks), 2)
-    rows = math.ceil(len(networks) / columns)
-    height = 1.2 + rows * (1.2 + 0.3 * max(sum(k - 2 for k in network.num_steps) for network in networks))
-    drawn, grid_of_axes = panels(rows, columns, 5.9 * columns, height)
-    every = [axes for row in grid_of_axes for axes in row]
-    image: AxesImage | None = None
-    for axes, network in zip(every, networks, strict=False):
-        image = _map(axes, network, {k: v for k, v in ratios.items() if k[0].network == network.name})
-    for axes in every[len(networks) :]:
-        axes.set_axis_off()
-    if image is not None:
-        powers = range(-_REACH, _REACH + 1)
-        bar = drawn.colorbar(image, ax=every, shrink=0.6, ticks=powers)
-        bar.ax.set_yticklabels([f"{2.0**power:g}" for power in powers])
-        bar.set_label(
-            'error with center "auto" over\nthe best of plain, scale "paper"\nand Truncated of the same L (1 also\n'
-            "where all are exact up to rounding)",
-            fontsize=9,
-        )
-    return drawn
 
 
 def _map(axes: Axes, network: GridNetwork, ratios: Ratios) -> AxesImage:
@@ -66,13 +39,6 @@ def _map(axes: Axes, network: GridNetwork, ratios: Ratios) -> AxesImage:
     axes.set_xlabel(f"meta-steps of training, at α = {alphas}", fontsize=9)
     axes.set_title(network.name, fontsize=10)
     return image
-
-
-def listings(settings: ErrorGridSettings, records: Records) -> list[Listing]:
-    """Ratios by network, what more products buy, estimates of errors, what `Auto` delivers, and every error."""
-    grid = Grid.of(records)
-    tables = [_ratios(settings, grid), _parallel(settings, grid), _own(settings, grid), _auto(settings, grid)]
-    return tables + [_errors(grid.at(name, steps), name, steps) for name, steps in _sizes(settings)]
 
 
 def _sizes(settings: ErrorGridSettings) -> Iterator[tuple[str, int]]:
@@ -170,3 +136,36 @@ def _errors(here: Grid, network: str, steps: int) -> Listing:
         ("α", "meta-steps", "estimator", "FirstOrder", *orders),
         rows,
     )
+
+
+class Pictured(Study[ErrorGridSettings]):
+    """The part of the study that draws figure and tables."""
+
+    def figure(self, settings: ErrorGridSettings, records: Records) -> Figure:
+        grid, networks = Grid.of(records), settings.networks
+        ratios = grid.over_best(settings.bars)
+        columns = min(len(networks), 2)
+        rows = math.ceil(len(networks) / columns)
+        height = 1.2 + rows * (1.2 + 0.3 * max(sum(k - 2 for k in network.num_steps) for network in networks))
+        drawn, grid_of_axes = panels(rows, columns, 5.9 * columns, height)
+        every = [axes for row in grid_of_axes for axes in row]
+        image: AxesImage | None = None
+        for axes, network in zip(every, networks, strict=False):
+            image = _map(axes, network, {k: v for k, v in ratios.items() if k[0].network == network.name})
+        for axes in every[len(networks) :]:
+            axes.set_axis_off()
+        if image is not None:
+            powers = range(-_REACH, _REACH + 1)
+            bar = drawn.colorbar(image, ax=every, shrink=0.6, ticks=powers)
+            bar.ax.set_yticklabels([f"{2.0**power:g}" for power in powers])
+            bar.set_label(
+                'error with center "auto" over\nthe best of plain, scale "paper"\nand Truncated of the same L (1 also\n'
+                "where all are exact up to rounding)",
+                fontsize=9,
+            )
+        return drawn
+
+    def listings(self, settings: ErrorGridSettings, records: Records) -> list[Listing]:
+        grid = Grid.of(records)
+        tables = [_ratios(settings, grid), _parallel(settings, grid), _own(settings, grid), _auto(settings, grid)]
+        return tables + [_errors(grid.at(name, steps), name, steps) for name, steps in _sizes(settings)]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
 
-from metagrad_studies.core.records import Records
-from metagrad_studies.error_vs_order.families import FAMILIES, LEARNED
+from metagrad_studies.core import Records
+from metagrad_studies.error_vs_order.records import FAMILIES, LEARNED
 
 BINOMIALS = ("Binomial", "Binomial-paper", "Binomial-auto")
 OTHERS = ("Binomial", "Truncated", "Binomial-paper")
@@ -18,27 +18,16 @@ NAMES: Mapping[str, str] = {**FAMILIES, **dict(zip(LEARNED, LEARNED, strict=True
 
 @dataclass(frozen=True)
 class GridNetwork:
-    """One network on one task distribution, at every combination of its settings.
+    """One network on one task distribution, at every combination of its settings."""
 
-    Args:
-        name: of the preset that it was taken from, or of the network.
-        experiment: all of its numbers, as config.json holds them, but for those below.
-        alphas: inner step sizes.
-        num_steps: K.
-        stages: meta-steps of training with Exact after which it is measured.
-        tasks: held-out tasks on which, for each seed.
-        probes: training tasks on which `Auto` decides.
-        tasks_at_once: held-out tasks side by side.
-    """
-
-    name: str
-    experiment: Mapping[str, Any]
-    alphas: tuple[float, ...]
-    num_steps: tuple[int, ...]
-    stages: tuple[int, ...]
-    tasks: int
-    probes: int
-    tasks_at_once: int
+    name: str  # of the preset that it was taken from, or of the network
+    experiment: Mapping[str, Any]  # all of its numbers, as config.json holds them, but for those below
+    alphas: tuple[float, ...]  # inner step sizes
+    num_steps: tuple[int, ...]  # K
+    stages: tuple[int, ...]  # meta-steps of training with Exact after which it is measured
+    tasks: int  # held-out tasks on which, for each seed
+    probes: int  # training tasks on which `Auto` decides
+    tasks_at_once: int  # held-out tasks side by side
 
 
 @dataclass(frozen=True)
@@ -70,21 +59,13 @@ class Bars:
 
 @dataclass(frozen=True)
 class ErrorGridSettings:
-    """Every number of the study.
+    """Every number of the study."""
 
-    Args:
-        networks: what is measured.
-        seeds: of weights and training tasks; each has its own held-out tasks.
-        task_seed: of the held-out tasks, plus the seed.
-        probe_seed: of the tasks on which `Auto` decides, plus the seed.
-        bars: what the findings are judged by.
-    """
-
-    networks: tuple[GridNetwork, ...]
-    seeds: tuple[int, ...]
-    task_seed: int
-    probe_seed: int
-    bars: Bars
+    networks: tuple[GridNetwork, ...]  # what is measured
+    seeds: tuple[int, ...]  # of weights and training tasks; each has its own held-out tasks
+    task_seed: int = 7000  # of the held-out tasks, plus the seed
+    probe_seed: int = 8000  # of the tasks on which `Auto` decides, plus the seed
+    bars: Bars = Bars()  # what the findings are judged by
 
 
 class Place(NamedTuple):
@@ -101,19 +82,12 @@ class Place(NamedTuple):
 
 @dataclass
 class Entry:
-    """One estimator at one place: all tasks of all seeds.
+    """One estimator at one place: all tasks of all seeds."""
 
-    Attributes:
-        errors: of single tasks; infinite where the estimate is not finite.
-        own: what the estimator says of each; empty if nothing.
-        products: curvature products a task.
-        rounds: of them, one after another.
-    """
-
-    products: int
-    rounds: int
-    errors: list[float] = field(default_factory=list[float])
-    own: list[float] = field(default_factory=list[float])
+    products: int  # curvature products a task
+    rounds: int  # of them, one after another
+    errors: list[float] = field(default_factory=list[float])  # of single tasks; infinite where the estimate is
+    own: list[float] = field(default_factory=list[float])  # what the estimator says of each; empty if nothing
 
     @property
     def error(self) -> float:
@@ -142,15 +116,10 @@ Ratios = dict[tuple[Place, int], float]
 
 @dataclass
 class Grid:
-    """Records by place.
+    """Records by place."""
 
-    Attributes:
-        entries: by place, then by (family, order); every family begins at order 1.
-        chosen: by place, one a seed.
-    """
-
-    entries: dict[Place, dict[tuple[str, int], Entry]] = field(default_factory=dict)
-    chosen: dict[Place, list[Chosen]] = field(default_factory=dict)
+    entries: dict[Place, dict[tuple[str, int], Entry]] = field(default_factory=dict)  # there by (family, order)
+    chosen: dict[Place, list[Chosen]] = field(default_factory=dict)  # one a seed
 
     @staticmethod
     def of(records: Records) -> "Grid":

@@ -7,25 +7,22 @@ from typing import ClassVar
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from metagrad.batching import meta_gradient
+from metagrad import Batch, Exact, InnerLoop, Task, meta_gradient
 from metagrad.capture import Mode
-from metagrad.estimators import Estimator, Exact
+from metagrad.estimators import Estimator
 from metagrad.experiments.expression import short
-from metagrad.inner.loop import InnerLoop
 from metagrad.memory import peak_bytes
-from metagrad.task import Batch, Task
-from metagrad.training.evaluation import fixed_tasks, joined, moved
+from metagrad.training import fixed_tasks
+from metagrad.training.evaluation import joined, moved
 from metagrad.tree import Tree
-from metagrad_studies.core.records import Record
-from metagrad_studies.core.study import Bench, Cell, Request, Study
-from metagrad_studies.error_vs_order import findings, plots
-from metagrad_studies.error_vs_order.families import FAMILIES, by_order
-from metagrad_studies.error_vs_order.records import Network, NetworkErrorsSettings
-from metagrad_studies.instruments.networks import at_stage, present, require, trained, with_exact
+from metagrad_studies.core import Bench, Cell, Record, Request
+from metagrad_studies.error_vs_order.records import FAMILIES, Network, NetworkErrorsSettings, by_order
+from metagrad_studies.error_vs_order.results import Results
 from metagrad_studies.instruments.task_errors import curvatures, estimates, relative
+from metagrad_studies.instruments.training import at_stage, present, require, trained, with_exact
 
 
-class NetworkErrors(Study[NetworkErrorsSettings]):
+class NetworkErrors(Results):
     """Error by order for every estimator, beside the curvature that decides it and the cost of each."""
 
     name: ClassVar[str] = "error-vs-order"
@@ -68,12 +65,9 @@ class NetworkErrors(Study[NetworkErrorsSettings]):
                 require(wanted[0], request.data)  # says why not
             images = [network(name, stages, tasks) for name in names]
             networks += [replace(each, tasks_at_once=1, lanczos_iterations=20) for each in images]
-        return NetworkErrorsSettings(
-            networks=tuple(networks), task_seed=5000, lanczos_seed=6000, gentle=2.0, steep=3.0, least_tasks=10
-        )
+        return NetworkErrorsSettings(tuple(networks))
 
     def cells(self, settings: NetworkErrorsSettings) -> Sequence[Cell]:
-        """One for each network and stage."""
         return [
             Cell(f"{network.name}_meta-steps={stage}", {"network": network.name, "meta_steps": stage})
             for network in settings.networks
@@ -130,10 +124,6 @@ class NetworkErrors(Study[NetworkErrorsSettings]):
                 }
             )
         return rows
-
-    figure = staticmethod(plots.figure)
-    listings = staticmethod(plots.listings)
-    findings = staticmethod(findings.findings)
 
 
 def flops(loop: InnerLoop, estimator: Estimator, meta: Tree, task: Task) -> int:

@@ -1,31 +1,47 @@
-"""What error-vs-order measures under, and how its records are read."""
+"""What error-vs-order measures, by family and order, under which settings; how its records are read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from metagrad_studies.core.records import Record, Records
+from metagrad import FirstOrder
+from metagrad.estimators import families
+from metagrad.estimators.base import Pullback
+from metagrad_studies.core import Record, Records
+
+FAMILIES: Mapping[str, str] = {
+    "Truncated": "Truncated",
+    "Binomial": "Binomial",
+    "Binomial-paper": 'Binomial, scale="paper"',
+    "Binomial-auto": 'Binomial, center="auto"',
+}
+"""Words for each line of the figure; every one of them begins at FirstOrder."""
+
+LEARNED = ("Grouped", "Parallel")
+"""Families that learn a center as well; their order is the number of groups and of rounds."""
+
+
+def by_order(num_steps: int, *of: str) -> dict[tuple[str, int], Pullback]:
+    """FirstOrder as order 0, and orders 1 … K − 1 of each family, by (family, order)."""
+    named = {family.name: family for family in families.families()}
+    ordered = {
+        (family, order): cast(Pullback, named[FAMILIES.get(family, family)].member(order))
+        for family in of
+        for order in range(1, num_steps)
+    }
+    return {("FirstOrder", 0): FirstOrder(), **ordered}
 
 
 @dataclass(frozen=True)
 class Network:
-    """One network on one task distribution.
+    """One network on one task distribution."""
 
-    Args:
-        name: of the preset that it was taken from.
-        experiment: all of its numbers, as config.json holds them.
-        stages: meta-steps of training after which it is measured, ascending.
-        tasks: training tasks on which.
-        tasks_at_once: of these side by side.
-        lanczos_iterations: curvature products a link for the extreme eigenvalues.
-    """
-
-    name: str
-    experiment: Mapping[str, Any]
-    stages: tuple[int, ...]
-    tasks: int
-    tasks_at_once: int
-    lanczos_iterations: int
+    name: str  # of the preset that it was taken from
+    experiment: Mapping[str, Any]  # all of its numbers, as config.json holds them
+    stages: tuple[int, ...]  # meta-steps of training after which it is measured, ascending
+    tasks: int  # training tasks on which
+    tasks_at_once: int  # of these side by side
+    lanczos_iterations: int  # curvature products a link for the extreme eigenvalues
 
     @property
     def num_steps(self) -> int:
@@ -35,23 +51,14 @@ class Network:
 
 @dataclass(frozen=True)
 class NetworkErrorsSettings:
-    """Every number of the study.
+    """Every number of the study."""
 
-    Args:
-        networks: what is measured.
-        task_seed: of the tasks on which errors and curvature are measured.
-        lanczos_seed: of the first direction.
-        gentle: K·αλ_max below which the expansion should behave.
-        steep: K·αλ_max above which it should overshoot.
-        least_tasks: fewer of either kind and nothing is said.
-    """
-
-    networks: tuple[Network, ...]
-    task_seed: int
-    lanczos_seed: int
-    gentle: float
-    steep: float
-    least_tasks: int
+    networks: tuple[Network, ...]  # what is measured
+    task_seed: int = 5000  # of the tasks on which errors and curvature are measured
+    lanczos_seed: int = 6000  # of the first direction
+    gentle: float = 2.0  # K·αλ_max below which the expansion should behave
+    steep: float = 3.0  # K·αλ_max above which it should overshoot
+    least_tasks: int = 10  # fewer of either kind and nothing is said
 
 
 class Place(NamedTuple):

@@ -7,12 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from metagrad.estimators import Binomial, Exact, FirstOrder, Truncated
-from metagrad.estimators.base import Estimator
-from metagrad.learner import MetaLearner
+from metagrad import SGD, Batch, Binomial, Exact, FirstOrder, MetaLearner, Task, Truncated
+from metagrad.estimators import Estimator
 from metagrad.networks import Conv4
-from metagrad.rules import SGD
-from metagrad.task import Batch, Task
 from metagrad_studies.instruments.graph_maml import graph_meta_gradient
 
 KEPT, EXACT, FIRST = "MAML, graph kept", "MAML, recomputed", "FOMAML"
@@ -21,78 +18,54 @@ TRUNCATED, TOGETHER, SINGLY = "Truncated", "Binomial", "Binomial, one link at a 
 
 @dataclass(frozen=True, kw_only=True)
 class ConsumptionSettings:
-    """One meta-gradient, and how it is measured.
+    """One meta-gradient, and how it is measured."""
 
-    Args:
-        ways: classes of a task.
-        shots: support images of a class, each a setup of its own.
-        queries: query images of a class.
-        size: height and width of an image.
-        filters: of each of the four convolutions.
-        num_steps: K.
-        lr: of the inner steps.
-        meta_batch: tasks of a meta-step, one after another.
-        turns: timed repetitions; every contender once a turn.
-        seed: of weights and images.
-        device: where it is computed.
-        watched_seconds: on CUDA, how long each contender is watched for its utilisation.
-        watched_every: seconds between two looks.
-        markedly: largest ratio of memory or utilisation that counts as markedly reduced.
-        slightly: largest ratio of times that counts as slightly above.
-        matching: largest ratio of times, either way, that counts as a match.
-    """
-
-    ways: int
-    shots: tuple[int, ...]
-    queries: int
-    size: int
-    filters: int
-    num_steps: int
-    lr: float
-    meta_batch: int
-    turns: int
-    seed: int
-    device: str
-    watched_seconds: float
-    watched_every: float
-    markedly: float
-    slightly: float
-    matching: float
+    ways: int = 5  # classes of a task
+    shots: tuple[int, ...] = (1, 5)  # support images of a class, each a setup of its own
+    queries: int = 15  # query images of a class
+    size: int  # height and width of an image
+    filters: int = 32  # of each of the four convolutions
+    num_steps: int = 5  # K
+    lr: float = 0.01  # of the inner steps
+    meta_batch: int  # tasks of a meta-step, one after another
+    turns: int  # timed repetitions; every contender once a turn
+    seed: int = 0  # of weights and images
+    device: str  # where it is computed
+    watched_seconds: float = 5.0  # on CUDA, how long each contender is watched for its utilisation
+    watched_every: float = 0.1  # seconds between two samples of it
+    markedly: float = 0.9  # largest ratio of memory or utilisation that counts as markedly reduced
+    slightly: float = 1.5  # largest ratio of times that counts as slightly above
+    matching: float = 1.1  # largest ratio of times, either way, that counts as a match
 
 
-def contenders(settings: ConsumptionSettings, shots: int) -> list[tuple[Mapping[str, Any], Callable[[], object]]]:
-    """What tells each from the others (family and order), and one meta-gradient of it."""
+Contender = tuple[Mapping[str, Any], Callable[[], object]]
+"""What tells it from the others (family and order), and one meta-gradient of it."""
+
+
+def contenders(settings: ConsumptionSettings, shots: int) -> list[Contender]:
+    """Everyone, on the same network and tasks."""
     device = torch.device(settings.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = Conv4(settings.ways, 3, settings.filters, settings.size, "max").to(device)
-    tasks = _tasks(settings, shots, device)
+    tasks, rule, num_steps = _tasks(settings, shots, device), SGD(settings.lr), settings.num_steps
 
-    def learner(estimator: Estimator, link_chunk: int | None = None) -> Callable[[], object]:
-        made = MetaLearner(
-            model,
-            F.cross_entropy,
-            SGD(settings.lr),
-            settings.num_steps,
-            estimator,
-            task_chunk=1,
-            link_chunk=link_chunk,
-        )
-        return lambda: made.meta_gradient(tasks)
+    def learner(family: str, order: int | None, estimator: Estimator, link_chunk: int | None = None) -> Contender:
+        made = MetaLearner(model, F.cross_entropy, rule, num_steps, estimator, task_chunk=1, link_chunk=link_chunk)
+        return {"family": family, "order": order}, lambda: made.meta_gradient(tasks)
 
-    orders = range(settings.num_steps + 1)
-    found: list[tuple[Mapping[str, Any], Callable[[], object]]] = [
+    orders = range(num_steps + 1)
+    return [
         (
             {"family": KEPT, "order": None},
-            lambda: graph_meta_gradient(model, F.cross_entropy, settings.lr, settings.num_steps, tasks),
+            lambda: graph_meta_gradient(model, F.cross_entropy, settings.lr, num_steps, tasks),
         ),
-        ({"family": EXACT, "order": None}, learner(Exact())),
-        ({"family": FIRST, "order": None}, learner(FirstOrder())),
+        learner(EXACT, None, Exact()),
+        learner(FIRST, None, FirstOrder()),
+        *(learner(TRUNCATED, order, Truncated(order)) for order in orders),
+        *(learner(TOGETHER, order, Binomial(order)) for order in orders),
+        *(learner(SINGLY, order, Binomial(order), 1) for order in orders[1:-1]),
     ]
-    found += [({"family": TRUNCATED, "order": order}, learner(Truncated(order))) for order in orders]
-    found += [({"family": TOGETHER, "order": order}, learner(Binomial(order))) for order in orders]
-    found += [({"family": SINGLY, "order": order}, learner(Binomial(order), 1)) for order in orders[1:-1]]
-    return found
 
 
 def _tasks(settings: ConsumptionSettings, shots: int, device: torch.device) -> Task:

@@ -11,16 +11,15 @@ from matplotlib.figure import Figure
 
 from metagrad.experiments.axes import grid
 from metagrad.memory import peak_bytes
-from metagrad_studies.core.plots import COLORS, GRAPH, SIDES
-from metagrad_studies.core.records import Record, Records
-from metagrad_studies.core.study import Bench, Cell, Finding, Listing, Request, Study
-from metagrad_studies.fobmaml_memory.ways import Workload, meta_gradient, ways
-from metagrad_studies.instruments.resident import peak_resident_growth
+from metagrad_studies.core import Bench, Cell, Finding, Listing, Record, Records, Request, Study, listing
+from metagrad_studies.core.plots import COLORS, GRAPH, SIDES, label, legend_below, panels
+from metagrad_studies.fobmaml_memory.resident import peak_resident_growth
+from metagrad_studies.fobmaml_memory.ways import KEPT, Workload, meta_gradient, ways
 
-_GRAPH, _EXACT, _RECOMPUTED = "MAML, graph kept", "Exact", "Exact, Logarithmic"
+_EXACT, _RECOMPUTED = "Exact", "Exact, Logarithmic"
 _OURS = ("FO-B-MAML forward", "FO-B-MAML symmetric")
 _LINES = {  # colour, line, marker
-    _GRAPH: (GRAPH, "-", "s"),
+    KEPT: (GRAPH, "-", "s"),
     "Binomial, one link at a time": (COLORS["Binomial"], "-", "^"),
     _EXACT: (COLORS["Exact"], "-", "o"),
     _RECOMPUTED: (COLORS["Exact"], "--", "o"),
@@ -34,25 +33,15 @@ _MB = 1e6
 
 @dataclass(frozen=True, kw_only=True)
 class MemorySettings:
-    """One meta-gradient, and over what it is varied.
+    """One meta-gradient, and over what it is varied."""
 
-    Args:
-        workload: task, network and estimators.
-        channels: widths of the network, at `at_steps` inner steps; the last is the widest.
-        steps: numbers of inner steps, at the widest network; first and last are compared.
-        at_steps: inner steps K where the width varies; one of `steps`.
-        resident_steps: at which of the `steps` the resident size of a process is measured too.
-        flat: largest ratio of peaks that counts as flat.
-        share: largest share of the kept graph's peak that counts as having no bottleneck.
-    """
-
-    workload: Workload
-    channels: tuple[int, ...]
-    steps: tuple[int, ...]
-    at_steps: int
-    resident_steps: tuple[int, ...]
-    flat: float
-    share: float
+    workload: Workload  # task, network and estimators
+    channels: tuple[int, ...]  # widths of the network, at `at_steps` inner steps; the last is the widest
+    steps: tuple[int, ...]  # numbers of inner steps, at the widest network; first and last are compared
+    at_steps: int = 10  # inner steps K where the width varies; one of `steps`
+    resident_steps: tuple[int, ...]  # at which of the `steps` the resident size of a process is measured too
+    flat: float = 1.2  # largest ratio of peaks that counts as flat
+    share: float = 1 / 3  # largest share of the kept graph's peak that counts as having no bottleneck
 
 
 class Memory(Study[MemorySettings]):
@@ -62,11 +51,11 @@ class Memory(Study[MemorySettings]):
     title: ClassVar[str] = "Peak memory of one meta-gradient over inner steps and channels"
     source: ClassVar[str] = "FO-B-MAML (Chayti and Jaggi, arXiv 2409.03682), its memory footprint"
     choices: ClassVar[tuple[str, ...]] = (
-        "Network and data of the paper's measurement are not published. Ours: MNIST-1D signals of 40 points, three "
-        "convolutional layers of kernel 3 at full length with batch norm and ReLU, 5 ways, 10 support and 5 query "
-        "signals each, so that activations and not parameters fill the memory. One task.",
-        "The peak is that of live tensors (on CUDA, of the allocator) above what was there before; operations' own "
-        "workspaces are seen only in the resident size of a fresh process, by which its peak grew.",
+        "The paper does not publish the network and data of its measurement. Ours: one task of MNIST-1D signals of 40 "
+        "points, 5 ways, 10 support and 5 query signals each; three convolutional layers of kernel 3 at full length "
+        "with batch norm and ReLU. So activations fill the memory, not parameters.",
+        "The peak is that of live tensors (on CUDA, of the allocator) above what was there before. Workspaces inside "
+        "operations show only in the growth of a fresh process's peak resident size.",
         "MAML with the graph kept is a plain loop with create_graph=True. Exact recomputes one graph at a time and "
         "keeps 2K parameter copies; with trajectory=Logarithmic() about log₂K. FO-B-MAML and Implicit solve the "
         "problem with a proximal term.",
@@ -77,27 +66,13 @@ class Memory(Study[MemorySettings]):
         full = request.scale == "full"
         steps = (5, 10, 20, 30, 40, 50) if full else (5, 10, 20, 50)
         return MemorySettings(
-            workload=Workload(
-                ways=5,
-                shots=10,
-                queries=5,
-                depth=3,
-                lr=0.1,
-                proximal=1.0,
-                order=2,
-                seed=0,
-                device="cuda" if torch.cuda.is_available() else "cpu",
-            ),
+            workload=Workload(device="cuda" if torch.cuda.is_available() else "cpu"),
             channels=(10, 25, 50, 100, 150, 200, 250) if full else (25, 100, 175, 250),
             steps=steps,
-            at_steps=10,
             resident_steps=steps if full else (10,),
-            flat=1.2,
-            share=1 / 3,
         )
 
     def cells(self, settings: MemorySettings) -> Sequence[Cell]:
-        """One a way and size."""
         widest = settings.channels[-1]
         sizes = [(channels, settings.at_steps) for channels in settings.channels]
         sizes += [(widest, steps) for steps in settings.steps if steps != settings.at_steps]
@@ -112,35 +87,28 @@ class Memory(Study[MemorySettings]):
 
     def measure(self, settings: MemorySettings, cell: Cell, bench: Bench) -> Sequence[Record]:
         """Peak and time of one meta-gradient."""
-        size = (cell.values["way"], cell.values["channels"], cell.values["steps"])
-        compute = meta_gradient(settings.workload, *size)
+        way, channels, steps = (cell.values[name] for name in ("way", "channels", "steps"))
+        compute = meta_gradient(settings.workload, way, channels, steps)
         began = time.perf_counter()
         peak = peak_bytes(compute, torch.device(settings.workload.device))
         seconds = time.perf_counter() - began
-        wanted = size[1] == settings.channels[-1] and size[2] in settings.resident_steps
-        resident = peak_resident_growth(settings.workload, *size) if wanted else None
+        wanted = channels == settings.channels[-1] and steps in settings.resident_steps
+        resident = peak_resident_growth(settings.workload, way, channels, steps) if wanted else None
         return [{"peak_bytes": peak, "seconds": seconds, "resident_bytes": resident}]
 
     def figure(self, settings: MemorySettings, records: Records) -> Figure:
-        """Over steps, and over channels."""
-        figure = Figure(figsize=(11.5, 5.2), layout="constrained")
-        over_steps, over_channels = figure.subplots(1, 2, sharey=True)
+        figure, [(over_steps, over_channels)] = panels(1, 2, 11.5, 5.2, sharey=True)
         widest = settings.channels[-1]
-        _draw(over_steps, [r for r in records if r["channels"] == widest], "steps")
-        _draw(over_channels, [r for r in records if r["steps"] == settings.at_steps], "channels")
-        over_steps.set_xlabel("inner steps K")
-        over_steps.set_ylabel("peak memory of one meta-gradient (MB)")
-        over_steps.set_title(f"{widest} channels", fontsize=10)
-        over_channels.set_xlabel("channels of every layer")
-        over_channels.set_title(f"K = {settings.at_steps}", fontsize=10)
-        handles, labels = over_steps.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        _draw(over_steps, records.where(channels=widest), "steps")
+        _draw(over_channels, records.where(steps=settings.at_steps), "channels")
+        label(over_steps, "inner steps K", "peak memory of one meta-gradient (MB)", f"{widest} channels")
+        label(over_channels, "channels of every layer", title=f"K = {settings.at_steps}")
+        legend_below(figure, over_steps, 4)
         return figure
 
     def listings(self, settings: MemorySettings, records: Records) -> Sequence[Listing]:
-        """Peaks over steps and over channels, and resident sizes."""
-        widest, names = settings.channels[-1], list(ways(settings.workload))
-        resident = [r for r in records if r["resident_bytes"] is not None]
+        widest = settings.channels[-1]
+        growths, shares, _ = _ratios(settings, records)
 
         def row(name: str, sizes: Iterable[tuple[int, int]], ratio: float) -> tuple[str, ...]:
             return name, *(f"{_peak(records, name, *size) / _MB:.1f}" for size in sizes), f"{ratio:.2f}"
@@ -148,37 +116,31 @@ class Memory(Study[MemorySettings]):
         over_steps = [(widest, steps) for steps in settings.steps]
         over_channels = [(channels, settings.at_steps) for channels in settings.channels]
         tables = [
-            Listing(
+            listing(
                 f"Peak memory in MB at {widest} channels",
                 ("", *(f"K = {steps}" for steps in settings.steps), "last / first"),
-                tuple(row(name, over_steps, _growth(settings, records, name)) for name in names),
+                (row(name, over_steps, ratio) for name, ratio in growths.items()),
             ),
-            Listing(
+            listing(
                 f"Peak memory in MB at K = {settings.at_steps}",
                 ("", *(f"{channels} channels" for channels in settings.channels), "share of the kept graph"),
-                tuple(row(name, over_channels, _share(settings, records, name)) for name in names),
+                (row(name, over_channels, ratio) for name, ratio in shares.items()),
             ),
         ]
+        resident = [(r["way"], r["steps"], r["resident_bytes"]) for r in records if r["resident_bytes"] is not None]
         if resident:
-            rows = [(r["way"], str(r["steps"]), f"{r['resident_bytes'] / _MB:.0f}") for r in resident]
+            rows = ((way, steps, f"{grown / _MB:.0f}") for way, steps, grown in resident)
             title = f"Growth of a process's peak resident size in MB at {widest} channels"
-            tables.append(Listing(title, ("", "K", "MB"), tuple(rows)))
+            tables.append(listing(title, ("", "K", "MB"), rows))
         return tables
 
     def findings(self, settings: MemorySettings, records: Records) -> Sequence[Finding]:
-        """Flat in steps, in channels, beside the kept graph; and ours."""
+        growths, shares, widths = _ratios(settings, records)
         first, last, widest = settings.steps[0], settings.steps[-1], settings.channels[-1]
-        growths = {name: _growth(settings, records, name) for name in (*_OURS, _GRAPH, _EXACT, _RECOMPUTED)}
-        shares = {name: _share(settings, records, name) for name in (*_OURS, _EXACT, _RECOMPUTED)}
-        widths = {
-            name: _peak(records, name, widest, settings.at_steps)
-            / _peak(records, name, settings.channels[0], settings.at_steps)
-            for name in (*_OURS, _GRAPH)
-        }
         return [
             Finding(
                 "FO-B-MAML's memory is flat in the number of inner steps.",
-                f"Peak at K = {last} over that at K = {first}, {widest} channels: {_texts(growths, *_OURS, _GRAPH)}; "
+                f"Peak at K = {last} over that at K = {first}, {widest} channels: {_texts(growths, *_OURS, KEPT)}; "
                 f"held where at most {settings.flat:g}.",
                 all(growths[name] <= settings.flat for name in _OURS),
             ),
@@ -191,7 +153,7 @@ class Memory(Study[MemorySettings]):
             Finding(
                 f"Its footprint stays flat when scaling up to {widest} channels.",
                 f"Peak at {widest} channels over that at {settings.channels[0]}, K = {settings.at_steps}: "
-                f"{_texts(widths, *_OURS, _GRAPH)}. One gradient's activations grow with the channels, so no method is "
+                f"{_texts(widths, *_OURS, KEPT)}. One gradient's activations grow with the channels, so no method is "
                 "flat in them; what stays flat at any width is the growth with K.",
                 all(widths[name] <= settings.flat for name in _OURS),
             ),
@@ -206,18 +168,20 @@ class Memory(Study[MemorySettings]):
         ]
 
 
-def _peak(records: Records, name: str, channels: int, steps: int) -> int:
-    return next(r["peak_bytes"] for r in records if (r["way"], r["channels"], r["steps"]) == (name, channels, steps))
+def _peak(records: Records, way: str, channels: int, steps: int) -> int:
+    return records.one(way=way, channels=channels, steps=steps)["peak_bytes"]
 
 
-def _growth(settings: MemorySettings, records: Records, name: str) -> float:
-    widest = settings.channels[-1]
-    return _peak(records, name, widest, settings.steps[-1]) / _peak(records, name, widest, settings.steps[0])
-
-
-def _share(settings: MemorySettings, records: Records, name: str) -> float:
-    at = (settings.channels[-1], settings.at_steps)
-    return _peak(records, name, *at) / _peak(records, _GRAPH, *at)
+def _ratios(settings: MemorySettings, records: Records) -> tuple[dict[str, float], ...]:
+    """For every way: growth with the steps, share of the kept graph, growth with the channels."""
+    (few, *_, many), (narrow, *_, wide), at = settings.steps, settings.channels, settings.at_steps
+    names = ways(settings.workload)
+    usual = {name: _peak(records, name, wide, at) for name in names}
+    return (
+        {name: _peak(records, name, wide, many) / _peak(records, name, wide, few) for name in names},
+        {name: usual[name] / usual[KEPT] for name in names},
+        {name: usual[name] / _peak(records, name, narrow, at) for name in names},
+    )
 
 
 def _texts(values: dict[str, float], *names: str) -> str:
@@ -226,7 +190,7 @@ def _texts(values: dict[str, float], *names: str) -> str:
 
 def _draw(axes: Axes, records: Records, over: str) -> None:
     for name, (color, style, marker) in _LINES.items():
-        line = sorted((r[over], r["peak_bytes"] / _MB) for r in records if r["way"] == name)
+        line = sorted((r[over], r["peak_bytes"] / _MB) for r in records.where(way=name))
         axes.plot(*zip(*line, strict=True), color=color, linestyle=style, marker=marker, markersize=5, label=name)
     axes.set_yscale("log")
     grid(axes)

@@ -1,18 +1,18 @@
 """FO-B-MAML: few-shot accuracy on MNIST-1D beside other methods, with normalised and plain outer updates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metagrad.experiments.axes import grid
-from metagrad.training.evaluation import Interval
-from metagrad.training.run import Run
-from metagrad_studies.core.plots import COLORS, SIDES
-from metagrad_studies.core.records import Record, Records
-from metagrad_studies.core.study import Bench, Cell, Finding, Listing, Request, Study
-from metagrad_studies.fobmaml_mnist1d.runs import Rates, SignalsSettings, experiment
+from metagrad.training import Interval, Run
+from metagrad_studies.core import Bench, Cell, Finding, Listing, Record, Records, Request, Study, listing
+from metagrad_studies.core.plots import COLORS, SIDES, label, legend_below, panels
+from metagrad_studies.core.verdicts import above, all_of, written
+from metagrad_studies.fobmaml_mnist1d.runs import SignalsSettings, experiment
 from metagrad_studies.instruments.training import diverges, pooled, pooled_difference, test, tested
 
 _COLORS = {
@@ -35,49 +35,32 @@ class Signals(Study[SignalsSettings]):
     title: ClassVar[str] = "Few-shot accuracy on MNIST-1D, with normalised and plain outer updates"
     source: ClassVar[str] = "FO-B-MAML (Chayti and Jaggi, arXiv 2409.03682), its experiments on MNIST-1D"
     choices: ClassVar[tuple[str, ...]] = (
-        "Task distribution, sizes, network and rates of the paper are not published; all of them are ours. Tasks are "
-        "5 of the ten digits with 5 support and 15 query signals each; signals of training, validation and test are "
-        "disjoint; the network is an MLP with two hidden layers of 100.",
-        "MAML, FOMAML and Reptile adapt by plain gradient descent, as they were published; iMAML and FO-B-MAML by "
-        "gradient descent on the problem with the proximal term, which they need. So MAML's inner problem is another.",
-        "A plain update is SGD with momentum, the normalised one the same momentum with steps of fixed length; both "
-        "rates fall to 0 along a cosine.",
+        "The paper does not publish task distribution, sizes, network and rates; all of them are ours. Tasks are 5 of "
+        "the ten digits with 5 support and 15 query signals each. Signals of training, validation and test are "
+        "disjoint. The network is an MLP with two hidden layers of 100.",
+        "MAML, FOMAML and Reptile adapt by plain gradient descent, as they were published. iMAML and FO-B-MAML need a "
+        "proximal term and adapt by gradient descent with it. So MAML's inner problem is another.",
+        "A plain update is SGD with momentum; the normalised one has the same momentum and steps of fixed length. "
+        "Both rates fall to 0 along a cosine.",
         "Rates, λ and ν were chosen by validation accuracy after 300 meta-steps on seed 100, which is not reported, "
         "from a few values: normalised 0.05 to 0.3, plain 0.02 to 0.3 (MAML diverges at 0.2), Reptile 0.01 to 0.15; λ "
         "of 0.25, 0.5, 0.7, 1 and 2 with 5 or 10 steps of 0.3 to 1.5; ν of 0.1 and 0.3.",
-        "Beyond that choice: FO-B-MAML learned worse with 10 inner steps than with 5, and iMAML did not learn with any "
-        "of six settings. The network has kinks (ReLU), on which solutions may come to lie; there the problem has no "
-        "second derivative. A run that diverges is tested at its best weights, and counted.",
+        "FO-B-MAML learned worse with 10 inner steps than with 5, and iMAML did not learn with any of six settings. "
+        "ReLU has kinks; at a solution on a kink the problem has no second derivative. A run that diverges is tested "
+        "at its best weights, and counted.",
     )
 
     def settings(self, request: Request) -> SignalsSettings:
         """Some hundred meta-steps with 3 seeds, or ten times as many with 5."""
         full = request.scale == "full"
         return SignalsSettings(
-            ways=5,
-            shots=5,
-            queries=15,
-            num_steps=5,
-            lr=0.5,
-            proximal=0.7,
-            proximal_steps=5,
-            proximal_lr=0.5,
-            nudge=0.3,
             meta_steps=3000 if full else 300,
-            meta_batch=8,
-            momentum=0.9,
-            through_steps=Rates(normalised=0.3, plain=0.1),
-            finite_difference=Rates(normalised=0.3, plain=0.2),
-            implicit=Rates(normalised=0.03, plain=0.03),
-            reptile=Rates(normalised=0.02, plain=0.01),
             seeds=(10, 11, 12, 13, 14) if full else (10, 11, 12),
             validation_tasks=200 if full else 100,
             test_tasks=1000 if full else 600,
-            close=0.02,
         )
 
     def cells(self, settings: SignalsSettings) -> Sequence[Cell]:
-        """One a method, outer update and seed."""
         return [
             Cell(f"{method.replace(' ', '-')},{outer},seed={seed}", {"method": method, "outer": outer, "seed": seed})
             for seed in settings.seeds
@@ -103,143 +86,100 @@ class Signals(Study[SignalsSettings]):
         ]
 
     def figure(self, settings: SignalsSettings, records: Records) -> Figure:
-        """Test accuracies, and validation along training."""
-        figure = Figure(figsize=(11.5, 4.8), layout="constrained")
-        final, course = figure.subplots(1, 2)
-        for number, (method, color) in enumerate(_COLORS.items()):
-            for offset, (outer, marker) in zip((-0.12, 0.12), _OUTER.items(), strict=True):
-                entry = pooled(_of(records, method, outer), "accuracy")
-                final.errorbar(
-                    entry.mean * 100,
-                    number + offset,
-                    xerr=entry.half_width * 100,
-                    color=color,
-                    marker=marker,
-                    markerfacecolor=color if outer == "normalised" else "white",
-                    capsize=3,
-                    linestyle="none",
-                )
-                lines = [record["validation_accuracy"] for record in _of(records, method, outer)]
-                shortest = min(map(len, lines))  # where one diverged, until then
-                mean = [100 * sum(line[at] for line in lines) / len(lines) for at in range(shortest)]
-                course.plot(
-                    _of(records, method, outer)[0]["validated_at"][:shortest],
-                    mean,
-                    color=color,
-                    marker=marker,
-                    markersize=4,
-                    linestyle="-" if outer == "normalised" else "--",
-                    markerfacecolor=color if outer == "normalised" else "white",
-                    label=f"{method}, {outer}",
-                )
+        figure, [(final, course)] = panels(1, 2, 11.5, 4.8)
+        for number, method in enumerate(_COLORS):
+            for offset, outer in zip((-0.12, 0.12), _OUTER, strict=True):
+                _draw(final, course, records.where(method=method, outer=outer), number + offset)
         final.set_yticks(range(len(_COLORS)), list(_COLORS))
         final.invert_yaxis()
         final.set_xlim(0, 100)  # few seeds give intervals beyond what an accuracy can be
-        final.set_xlabel("test accuracy (%), 95 % interval over seeds and tasks")
-        course.set_xlabel("meta-steps")
-        course.set_ylabel("validation accuracy (%), mean of seeds")
+        label(final, "test accuracy (%), 95 % interval over seeds and tasks")
+        label(course, "meta-steps", "validation accuracy (%), mean of seeds")
         for axes in (final, course):
             grid(axes)
-        figure.legend(
-            *course.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8
-        )
+        legend_below(figure, course, 4, fontsize=8)
         return figure
 
     def listings(self, settings: SignalsSettings, records: Records) -> Sequence[Listing]:
-        """Accuracies, and paired differences."""
-        rows = [
-            (
-                method,
-                *(_percent(pooled(_of(records, method, outer), "accuracy")) for outer in _OUTER),
-                _percent(_gain(records, method)),
-                ", ".join(
-                    f"{sum(record['diverged'] for record in _of(records, method, outer))} {outer}" for outer in _OUTER
-                ),
-            )
-            for method in _COLORS
-        ]
-        beside = [
-            (method, *(_percent(_against(records, method, "MAML", outer)) for outer in _OUTER))
-            for method in _COLORS
-            if method != "MAML"
-        ]
+        rows: list[tuple[str, ...]] = []
+        for method in _COLORS:
+            runs = {outer: records.where(method=method, outer=outer) for outer in _OUTER}
+            reached = (written(pooled(each, "accuracy"), 1) for each in runs.values())
+            diverged = ", ".join(f"{sum(each.column('diverged'))} {outer}" for outer, each in runs.items())
+            rows.append((method, *reached, written(_gain(records, method), 1), diverged))
+        others = [method for method in _COLORS if method != "MAML"]
+        beside = ((m, *(written(_against(records, m, "MAML", outer), 1) for outer in _OUTER)) for m in others)
+        columns = ("method", *_OUTER, "normalised − plain", "runs that diverged")
         return [
-            Listing(
-                "Test accuracy in %, 95 %", ("method", *_OUTER, "normalised − plain", "runs that diverged"), tuple(rows)
-            ),
-            Listing("Difference to MAML in points, paired, 95 %", ("method", *_OUTER), tuple(beside)),
+            listing("Test accuracy in %, 95 %", columns, rows),
+            listing("Difference to MAML in points, paired, 95 %", ("method", *_OUTER), beside),
         ]
 
     def findings(self, settings: SignalsSettings, records: Records) -> Sequence[Finding]:
-        """Close to MAML, ahead of first-order methods, better when normalised; and ours."""
-        sides = _SIDES
-        apart = {method: _against(records, method, "MAML", "normalised") for method in sides}
-        ahead = {other: _against(records, sides[0], other, "normalised") for other in ("FOMAML", "Reptile")}
-        gains = {method: _gain(records, method) for method in sides}
-        same = {method: _against(records, method, "iMAML", "normalised") for method in sides}
-        accuracy = pooled(_of(records, sides[0], "normalised"), "accuracy")
+        symmetric, close = _SIDES[0], settings.close
+        apart = {method: _against(records, method, "MAML") for method in _SIDES}
+        ahead = {other: _against(records, symmetric, other) for other in ("FOMAML", "Reptile")}
+        gains = {method: _gain(records, method) for method in _SIDES}
+        same = {method: _against(records, method, "iMAML") for method in _SIDES}
+        either_way = [*same.values(), *(Interval(-entry.mean, entry.half_width) for entry in same.values())]
+        reached = pooled(records.where(method=symmetric, outer="normalised"), "accuracy")
         return [
             Finding(
                 "FO-B-MAML achieves high accuracy on MNIST-1D, tracking closely with second-order MAML.",
-                f"{_percent(accuracy)} % (symmetric, normalised); to MAML, in points: {_texts(apart)}; "
-                f"held where no more than {100 * settings.close:g} points are lost.",
-                _all([_at_least(entry, -settings.close) for entry in apart.values()]),
+                f"{written(reached, 1)} % (symmetric, normalised); to MAML, in points: {_texts(apart)}; "
+                f"held where no more than {100 * close:g} points are lost.",
+                all_of(above(entry, -close) for entry in apart.values()),
             ),
             Finding(
                 "FOMAML and Reptile have an irreducible bias, which FO-B-MAML has not.",
                 f"Symmetric minus theirs, normalised, in points: {_texts(ahead)}; held where above 0.",
-                _all([_at_least(entry, 0.0) for entry in ahead.values()]),
+                all_of(above(entry) for entry in ahead.values()),
             ),
             Finding(
                 "Normalised outer updates beat plain gradient descent.",
                 f"Normalised minus plain, in points: {_texts(gains)}; held where above 0.",
-                _all([_at_least(entry, 0.0) for entry in gains.values()]),
+                all_of(above(entry) for entry in gains.values()),
             ),
             Finding(
                 "Ours, not the paper's: iMAML has the same meta-gradient by second derivatives, and the same accuracy.",
-                f"FO-B-MAML minus iMAML, normalised, in points: {_texts(same)}; held where within "
-                f"{100 * settings.close:g} points.",
-                _all(
-                    [
-                        _at_least(side, -settings.close)
-                        for entry in same.values()
-                        for side in (entry, Interval(-entry.mean, entry.half_width))
-                    ]
-                ),
+                f"FO-B-MAML minus iMAML, normalised, in points: {_texts(same)}; held where within {100 * close:g} "
+                "points.",
+                all_of(above(entry, -close) for entry in either_way),
             ),
         ]
 
 
-def _of(records: Records, method: str, outer: str) -> list[Record]:
-    return [record for record in records if (record["method"], record["outer"]) == (method, outer)]
+def _draw(final: Axes, course: Axes, runs: Records, at: float) -> None:
+    """One method with one outer update: its test, and its validations until the first run diverged."""
+    method, outer = runs[0]["method"], runs[0]["outer"]
+    color, normalised = _COLORS[method], outer == "normalised"
+    look: dict[str, Any] = {
+        "color": color,
+        "marker": _OUTER[outer],
+        "markerfacecolor": color if normalised else "white",
+    }
+    entry = pooled(runs, "accuracy")
+    final.errorbar(entry.mean * 100, at, xerr=entry.half_width * 100, capsize=3, linestyle="none", **look)
+    lines = runs.column("validation_accuracy")
+    shortest = min(map(len, lines))
+    mean = [100 * sum(line[step] for line in lines) / len(lines) for step in range(shortest)]
+    style = "-" if normalised else "--"
+    at_steps = runs[0]["validated_at"][:shortest]
+    course.plot(at_steps, mean, markersize=4, linestyle=style, label=f"{method}, {outer}", **look)
 
 
-def _against(records: Records, method: str, other: str, outer: str) -> Interval:
-    return pooled_difference(_of(records, method, outer), _of(records, other, outer), "accuracy")
+def _against(records: Records, method: str, other: str, outer: str = "normalised") -> Interval:
+    one, two = (records.where(method=name, outer=outer) for name in (method, other))
+    return pooled_difference(one, two, "accuracy")
 
 
 def _gain(records: Records, method: str) -> Interval:
-    return pooled_difference(_of(records, method, "normalised"), _of(records, method, "plain"), "accuracy")
+    one, two = (records.where(method=method, outer=outer) for outer in ("normalised", "plain"))
+    return pooled_difference(one, two, "accuracy")
 
 
-def _at_least(entry: Interval, bound: float) -> bool | None:
-    """Whether all of the interval lies above the bound; None where the bound is inside."""
-    if entry.mean - entry.half_width > bound:
-        return True
-    return False if entry.mean + entry.half_width < bound else None
-
-
-def _all(verdicts: Sequence[bool | None]) -> bool | None:
-    """False where one is, else None where one is."""
-    return False if False in verdicts else None if None in verdicts else True
-
-
-def _percent(entry: Interval) -> str:
-    return f"{100 * entry.mean:.1f} ± {100 * entry.half_width:.1f}"
-
-
-def _texts(entries: dict[str, Interval]) -> str:
-    return ", ".join(f"{_percent(entry)} ({name})" for name, entry in entries.items())
+def _texts(entries: Mapping[str, Interval]) -> str:
+    return ", ".join(f"{written(entry, 1)} ({name})" for name, entry in entries.items())
 
 
 STUDY = Signals()

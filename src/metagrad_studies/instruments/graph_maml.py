@@ -6,23 +6,15 @@ The package never does this; studies measure against it.
 import torch
 from torch import Tensor, nn
 
-from metagrad import functional
+from metagrad import Task, functional
 from metagrad.experiments.problem import Measure
-from metagrad.task import Task
 
 
 def graph_meta_gradient(model: nn.Module, loss: Measure, lr: float, num_steps: int, tasks: Task) -> dict[str, Tensor]:
     """The exact meta-gradient of SGD inner steps, mean over tasks, by name of the parameter.
 
-    Memory: the graphs of all inner gradients of one task at once, one task after another. Batch norm takes the batch's
-    statistics, as everywhere in the package.
-
-    Args:
-        model: only read.
-        loss: of support and query set.
-        lr: of the inner steps.
-        num_steps: K.
-        tasks: leaves [T, N, ...].
+    Memory: the graphs of all inner gradients of one task, tasks one after another. Batch norm takes the batch's
+    statistics, as everywhere in the package. The model is only read.
     """
     start = {name: p.detach().requires_grad_() for name, p in functional.trainable(model).items()}
     count = len(tasks.support.inputs)

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from metagrad import tree
-from metagrad.estimators.base import Chain, Episode, Pulled
+from metagrad.estimators import Chain, Episode, Pulled
 from metagrad.tree import Tree
 
 _Known = Sequence[dict[bytes, tuple[Tree, Tree]]]
@@ -42,45 +43,32 @@ class RememberedChain:
 
     def curvature(self, k: int, direction: Tree) -> tuple[Tree, Tree]:
         """One product at link k, or what it was."""
-        known, asked = self._known[k], _digest(direction)
-        if asked not in known:
-            known[asked] = self._chain.curvature(k, direction)
-        return known[asked]
+        known, key = self._known[k], _digest(direction)
+        if key not in known:
+            known[key] = self._chain.curvature(k, direction)
+        return known[key]
 
     def curvature_everywhere(self, directions: Tree) -> tuple[Tree, Tree]:
         """One product per link; the last first, as trajectories that are recomputed want it."""
-        found = [self.curvature(k, tree.pick(directions, k)) for k in reversed(range(len(self)))][::-1]
-        return tree.stack([curved for curved, _ in found]), tree.stack([mixed for _, mixed in found])
+        products = [self.curvature(k, tree.pick(directions, k)) for k in reversed(range(len(self)))][::-1]
+        return tree.stack([curved for curved, _ in products]), tree.stack([mixed for _, mixed in products])
 
 
 class Remembered:
-    """An episode with such a chain."""
+    """An episode with such a chain; everything else is the episode's."""
 
     def __init__(self, episode: Episode) -> None:
         self._episode = episode
         self.chain = RememberedChain(episode.chain)
 
-    def outer(self) -> tuple[Tree, Tree]:
-        """As it is."""
-        return self._episode.outer()
-
-    def from_start(self, cotangent: Tree) -> Tree:
-        """As it is."""
-        return self._episode.from_start(cotangent)
-
-    def displacement(self) -> Tree:
-        """As it is."""
-        return self._episode.displacement()
-
-    def nudged(self, nudge: float) -> Tree:
-        """As it is."""
-        return self._episode.nudged(nudge)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._episode, name)
 
 
 def _digest(direction: Tree) -> bytes:
     """Of names and values: a direction that does not mention a name is another one."""
-    found = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     for name, leaf in tree.items(direction):
-        found.update(f"{name} {tuple(leaf.shape)} {leaf.dtype}\n".encode())
-        found.update(leaf.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.digest()
+        digest.update(f"{name} {tuple(leaf.shape)} {leaf.dtype}\n".encode())
+        digest.update(leaf.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.digest()

@@ -5,13 +5,9 @@ from typing import Literal, cast
 import torch
 from torch import nn
 
-from metagrad import functional
+from metagrad import SGD, InnerLoop, Task, WholeModel, functional
 from metagrad.experiments.presets import sinusoid
 from metagrad.experiments.problems import SinusoidRegression
-from metagrad.inner.learners import WholeModel
-from metagrad.inner.loop import InnerLoop
-from metagrad.rules import SGD
-from metagrad.task import Task
 from metagrad.training.evaluation import moved
 from metagrad.tree import Tree
 
@@ -19,11 +15,12 @@ Head = Literal["zero", "random"]
 """Where the last layer starts: at zero, as metagrad's networks do, or drawn as torch's linear layers are."""
 
 CHOICES = (
-    "The network is not stated: MAML's 1-40-40-1 with ReLU. No meta-training, as the paper says; it does not say how "
-    "the weights are drawn, nor how many query points a task has: ours are as many as support points.",
+    "The paper does not state the network: ours is MAML's 1-40-40-1 with ReLU, without meta-training, as the paper "
+    "says. Nor does it state how the weights are drawn, or how many query points a task has: ours are as many as "
+    "support points.",
     "Error: ‖mean estimate − mean exact‖ / ‖mean exact‖ over the tasks of a mini-batch, in float64.",
-    "A network's curvature depends on its initial weights, and the error of Binomial(L) on the (L+1)-th power of that: "
-    "several draws of the weights share the mini-batches, and intervals are over draws.",
+    "A network's curvature depends on its initial weights, and the error of Binomial(L) on the (L+1)-th power of "
+    "that. So several draws of the weights share the mini-batches, and intervals are over draws.",
 )
 
 

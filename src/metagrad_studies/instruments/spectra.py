@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from metagrad import checks, tree
-from metagrad.estimators import CurvatureRange
-from metagrad.estimators.base import Chain
+from metagrad.estimators import Chain, CurvatureRange
 from metagrad.tree import Tree
 
 
@@ -26,15 +25,9 @@ class Extremes(NamedTuple):
 def extremes(chain: Chain, start: Tree, iterations: int) -> Extremes:
     """Those of every link of a chain whose rule is plain SGD, all links side by side.
 
-    E_k·u is minus what link k adds to u by curvature: (I − E_k)·u = u_s + lift(H·u_g). Pure, so it can be mapped over
-    tasks.
-
-    Args:
-        chain: K links.
-        start: the first direction, shaped like the adapted parameters; random, the same for all links.
-        iterations: products with each factor.
-
-    Cost, accuracy and errors as of `lanczos`.
+    E_k·u is minus what link k adds to u by curvature: (I − E_k)·u = u_s + lift(H·u_g). `start` is the first direction,
+    shaped like the adapted parameters; random, the same for all links. Pure, so it can be mapped over tasks. Cost,
+    accuracy and errors as of `lanczos`.
     """
 
     def apply(vectors: Tensor) -> Tensor:
@@ -48,11 +41,8 @@ def extremes(chain: Chain, start: Tree, iterations: int) -> Extremes:
 def lanczos(apply: Callable[[Tensor], Tensor], first: Tensor, count: int, iterations: int) -> Extremes:
     """Extreme eigenvalues of `count` symmetric matrices at once, by Lanczos iteration with full reorthogonalisation.
 
-    Args:
-        apply: [count, n] to [count, n], each row by its own matrix.
-        first: the first direction of all of them, [n], not zero.
-        count: matrices.
-        iterations: products with each; as many as n give every eigenvalue.
+    `apply` takes [count, n] to [count, n], each row by its own matrix; `first` is the first direction of all, [n], not
+    zero. As many iterations as n give every eigenvalue.
 
     Cost: `iterations` products a matrix, and as many vectors kept. When it is wrong: values are approached from inside
     the spectrum (`residual` says how near); a Krylov space that is exhausted counts 0 among the eigenvalues, which
@@ -86,9 +76,9 @@ def lanczos(apply: Callable[[Tensor], Tensor], first: Tensor, count: int, iterat
     return Extremes(values[:, 0], values[:, -1], residual)
 
 
-def ranges(found: Extremes) -> list[CurvatureRange]:
-    """The range of every link, widened by the residual, for each of T tasks; `found` is [T, K]."""
-    low, high = (found.low - found.residual).tolist(), (found.high + found.residual).tolist()
+def ranges(spectrum: Extremes) -> list[CurvatureRange]:
+    """The range of every link, widened by the residual, for each of T tasks; `spectrum` is [T, K]."""
+    low, high = (spectrum.low - spectrum.residual).tolist(), (spectrum.high + spectrum.residual).tolist()
     return [CurvatureRange(tuple(lows), tuple(highs)) for lows, highs in zip(low, high, strict=True)]
 
 

@@ -1,19 +1,22 @@
 """Training inside a study: one experiment a cell, trained or continued, tested on tasks that all cells share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import float64, tensor
 
+from metagrad import Exact, InnerLoop
+from metagrad.capture import Mode
 from metagrad.experiments import session
-from metagrad.experiments.config import Experiment
-from metagrad.training.evaluation import HeldOut, Interval, interval
-from metagrad.training.run import Run
-from metagrad.training.trainer import Diverged
-from metagrad_studies.core.intervals import over_seeds_and_tasks
-from metagrad_studies.core.records import Record, Records
-from metagrad_studies.core.study import Bench
+from metagrad.experiments.config import Experiment, build_learner
+from metagrad.experiments.presets import PRESETS
+from metagrad.training import Diverged, HeldOut, Interval, Run, interval
+from metagrad.tree import Tree
+from metagrad_studies.core import Bench, Record, Records
+from metagrad_studies.core.verdicts import over_seeds_and_tasks
 
 
 def train(config: Experiment, bench: Bench) -> None:
@@ -80,13 +83,8 @@ def pooled_difference(first: Sequence[Record], second: Sequence[Record], name: s
     minuend, subtrahend = ({record["seed"]: record for record in records} for records in (first, second))
     if set(minuend) != set(subtrahend) or len(first) != len(second):
         raise ValueError(f"seeds {sorted(minuend)} cannot be paired with seeds {sorted(subtrahend)}")
-    return over_seeds_and_tasks(
-        [
-            tensor(minuend[seed][f"{name}_tasks"], dtype=float64)
-            - tensor(subtrahend[seed][f"{name}_tasks"], dtype=float64)
-            for seed in minuend
-        ]
-    )
+    pairs = [[tensor(each[seed][f"{name}_tasks"], dtype=float64) for each in (minuend, subtrahend)] for seed in minuend]
+    return over_seeds_and_tasks([one - other for one, other in pairs])
 
 
 def sized(config: Experiment, *, meta_steps: int, validation_tasks: int, test_tasks: int, seed: int) -> Experiment:
@@ -102,3 +100,43 @@ def sized(config: Experiment, *, meta_steps: int, validation_tasks: int, test_ta
         validation=replace(config.validation, every=max(1, meta_steps // 10), tasks=validation_tasks),
         test=replace(config.test, tasks=test_tasks),
     )
+
+
+def with_exact(name: str, capture: Mode) -> Experiment:
+    """A preset as it is, but trained with Exact at a constant rate, so that a shorter run is the start of a longer."""
+    config = PRESETS[name]()
+    constant, machine = replace(config.optimizer, schedule="constant"), replace(config.machine, capture=capture)
+    return replace(config, estimator=Exact(), optimizer=constant, machine=machine, probe_every=None)
+
+
+def present(name: str, data: str) -> bool:
+    """Whether a directory of data has what a preset reads."""
+    with suppress(ValueError):
+        require(name, data)
+        return True
+    return False
+
+
+def require(name: str, data: str | None) -> None:
+    """ValueError that says what a preset misses, if it does."""
+    if data is None:
+        raise ValueError(f"{name} needs a directory of data; name it with --data DIR")
+    session.with_data(PRESETS[name](), data).problem.sources(torch.device("cpu"))
+
+
+def at_stage(experiment: Mapping[str, Any], meta_steps: int, bench: Bench) -> Experiment:
+    """An experiment, as config.json holds it, of that length, with the bench's data."""
+    config = Experiment.from_json(experiment)
+    # Validated once, at the end and on next to nothing: only the last weights are looked at.
+    config = sized(config, meta_steps=meta_steps, validation_tasks=1, test_tasks=2, seed=config.seed)
+    config = replace(config, validation=replace(config.validation, every=max(meta_steps, 1)))
+    return with_data(config, bench)
+
+
+def trained(config: Experiment, bench: Bench) -> tuple[InnerLoop, Tree]:
+    """The inner loop and the weights in float64, after training in the cell's directory or going on with it."""
+    train(config, bench)
+    precise = replace(config.machine, dtype="float64", precision="float32", capture="off")
+    learner = build_learner(replace(config, machine=precise))
+    learner.load_state_dict(Run(bench.directory / "run").weights("last"))
+    return learner.loop, learner.meta()

@@ -5,59 +5,48 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from matplotlib.figure import Figure
 
-from metagrad import tree
-from metagrad.estimators import Exact
+from metagrad import Exact, MetaLearner, Task, tree
 from metagrad.experiments.config import Experiment, build
 from metagrad.experiments.presets import PRESETS
-from metagrad.learner import MetaLearner
-from metagrad.task import Task
-from metagrad.training.evaluation import fixed_tasks, joined, moved
-from metagrad_studies.core.records import Record, Records
-from metagrad_studies.core.study import Bench, Cell, Finding, Listing, Request, Study
-from metagrad_studies.instruments.meta_objective import Sharpness, of_each, of_mean
+from metagrad.training import fixed_tasks
+from metagrad.training.evaluation import joined, moved
+from metagrad_studies.core import Bench, Cell, Record, Request
 from metagrad_studies.instruments.spectra import direction
-from metagrad_studies.smoothness import findings as smoothness_findings
-from metagrad_studies.smoothness.records import SmoothnessSettings, TrainedProblem
+from metagrad_studies.smoothness.meta_objective import of_each, of_mean
+from metagrad_studies.smoothness.results import Results, SmoothnessSettings, TrainedProblem
 
 
-class Smoothness(Study[SmoothnessSettings]):
+class Smoothness(Results):
     """Spectral norm of the Hessian of the meta-objective beside the norm of its gradient."""
 
     name: ClassVar[str] = "smoothness"
-    tiny: ClassVar[bool] = True
     title: ClassVar[str] = "Smoothness of the meta-objective against the norm of the meta-gradient, in training"
     source: ClassVar[str] = "FO-B-MAML (Chayti and Jaggi, arXiv 2409.03682): MAML's smoothness grows with its gradient"
+    tiny: ClassVar[bool] = True
     choices: ClassVar[tuple[str, ...]] = (
-        "No experiment on this is described in what is published of the paper; all settings are ours: the presets, "
-        "trained with Exact.",
-        "Meta-objective: mean query loss of fixed training tasks after K unrolled steps of gradient descent, without a "
-        "proximal term; its Hessian by differentiating the unrolled loop twice, in float64, and Lanczos iteration.",
+        "The published text describes no experiment on this. All settings are ours: the presets, trained with Exact.",
+        "Meta-objective: mean query loss of fixed training tasks after K unrolled steps of gradient descent, without "
+        "a proximal term. Its Hessian comes from differentiating the unrolled loop twice, in float64, and Lanczos "
+        "iteration.",
         "The networks have ReLU, whose Hessian exists almost everywhere and does not see the kinks.",
-        "Points of one training are no independent draws: a rank correlation for each seed, and its interval over "
-        "seeds (Student's). The same over single tasks at fixed weights, where training cannot be the common cause.",
+        "Points of one training are no independent draws. So each seed gives one rank correlation, and the interval "
+        "is over seeds (Student's). The same is done over single tasks at fixed weights, where training cannot be the "
+        "common cause.",
     )
 
     def settings(self, request: Request) -> SmoothnessSettings:
         """The two generated problems; "full" trains them for longer, with more seeds and tasks."""
         full = request.scale == "full"
         points = (0, 10, 20, 40, 80, 160, 320)
-        return SmoothnessSettings(
-            problems=(
-                _problem("sinusoid", (*points, *((640, 1280, 2500) if full else ())), tasks=200 if full else 40),
-                _problem(
-                    "mnist1d-5way-1shot", (*points, *((640, 1280, 3000) if full else ())), tasks=100 if full else 20
-                ),
-            ),
-            seeds=tuple(range(10, 20 if full else 15)),
-            task_seed=7000,
-            lanczos_seed=8000,
-            lanczos_iterations=20,
+        sinusoid, digits = ((*points, 640, 1280, last) if full else points for last in (2500, 3000))
+        problems = (
+            _problem("sinusoid", sinusoid, tasks=200 if full else 40),
+            _problem("mnist1d-5way-1shot", digits, tasks=100 if full else 20),
         )
+        return SmoothnessSettings(problems, seeds=tuple(range(10, 20 if full else 15)))
 
     def cells(self, settings: SmoothnessSettings) -> Sequence[Cell]:
-        """One for each problem and seed."""
         return [
             Cell(f"{problem.name}_seed={seed}", {"problem": problem.name, "seed": seed})
             for problem in settings.problems
@@ -91,28 +80,11 @@ class Smoothness(Study[SmoothnessSettings]):
             bench.reporter.stepped(step + 1, {"loss": result.loss.mean().item()})
         return records
 
-    def figure(self, settings: SmoothnessSettings, records: Records) -> Figure:
-        """A row a problem: along training, one against the other, and over tasks."""
-        return smoothness_findings.figure(settings, records)
-
-    def listings(self, settings: SmoothnessSettings, records: Records) -> Sequence[Listing]:
-        """The course of training, and the fits."""
-        return smoothness_findings.listings(settings, records)
-
-    def findings(self, settings: SmoothnessSettings, records: Records) -> Sequence[Finding]:
-        """Along training, and over tasks."""
-        return smoothness_findings.findings(settings, records)
-
 
 def _problem(name: str, points: tuple[int, ...], *, tasks: int) -> TrainedProblem:
     config = PRESETS[name]()
-    config = replace(
-        config,
-        estimator=Exact(),
-        meta_steps=points[-1],
-        machine=replace(config.machine, device="cpu", capture="off"),
-        probe_every=None,
-    )
+    machine = replace(config.machine, device="cpu", capture="off")
+    config = replace(config, estimator=Exact(), meta_steps=points[-1], machine=machine, probe_every=None)
     return TrainedProblem(name, config.to_json(), points, tasks)
 
 
@@ -121,27 +93,16 @@ def _point(settings: SmoothnessSettings, config: Experiment, learner: MetaLearne
     precise, _ = build(replace(config, machine=replace(config.machine, dtype="float64")))
     precise.load_state_dict(learner.state_dict())
     meta = precise.meta()
-    first = tree.flat(direction(meta, settings.lanczos_seed))
-    joint, single = (
-        measure(precise.loop, meta, tasks, first=first, iterations=settings.lanczos_iterations)
-        for measure in (of_mean, of_each)
-    )
+    first, iterations = tree.flat(direction(meta, settings.lanczos_seed)), settings.lanczos_iterations
+    joint, single = (of(precise.loop, meta, tasks, first=first, iterations=iterations) for of in (of_mean, of_each))
     return {
         "loss": joint.loss.item(),
         "gradient_norm": joint.gradient_norm.item(),
         "smoothness": joint.smoothness.item(),
-        "low": joint.extremes.low.item(),
-        "high": joint.extremes.high.item(),
-        "residual": joint.extremes.residual.item(),
-        **_tasks(single),
-    }
-
-
-def _tasks(found: Sharpness) -> dict[str, Any]:
-    return {
-        "task_residual": (found.extremes.residual / found.smoothness).max().item(),
-        "task_gradient_norms": found.gradient_norm.tolist(),
-        "task_smoothness": found.smoothness.tolist(),
+        **{name: value.item() for name, value in joint.extremes._asdict().items()},
+        "task_residual": (single.extremes.residual / single.smoothness).max().item(),
+        "task_gradient_norms": single.gradient_norm.tolist(),
+        "task_smoothness": single.smoothness.tolist(),
     }
 
 

@@ -22,7 +22,7 @@ def peak_resident_growth(workload: Workload, name: str, channels: int, num_steps
     if sys.platform == "win32" or workload.device != "cpu":
         return None
     asked = json.dumps([asdict(workload), name, channels, num_steps, torch.get_num_threads()])
-    command = [sys.executable, "-m", "metagrad_studies.instruments.resident", asked]
+    command = [sys.executable, "-m", "metagrad_studies.fobmaml_memory.resident", asked]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ValueError(f"the process that measures {name} failed: {done.stderr.strip().splitlines()[-1:]}")

@@ -18,17 +18,11 @@ from metagrad_studies.instruments.spectra import Extremes, lanczos
 
 @dataclass(frozen=True)
 class Sharpness:
-    """Gradient and Hessian of meta-objectives at one point, T of them or their mean.
+    """Gradient and Hessian of meta-objectives at one point, T of them or their mean."""
 
-    Attributes:
-        loss: [T].
-        gradient_norm: ‖∇F‖, [T].
-        extremes: of ∇²F, [T] each.
-    """
-
-    loss: Tensor
-    gradient_norm: Tensor
-    extremes: Extremes
+    loss: Tensor  # [T]
+    gradient_norm: Tensor  # ‖∇F‖, [T]
+    extremes: Extremes  # of ∇²F, [T] each
 
     @property
     def smoothness(self) -> Tensor:
@@ -37,13 +31,9 @@ class Sharpness:
 
 
 def objective(loop: InnerLoop, like: Tree, theta: Tensor, task: Task) -> Tensor:
-    """F_t(θ): query loss of one task after K unrolled steps of gradient descent, with the whole graph kept.
+    """F_t(θ): query loss of one task [N, ...] after K unrolled steps of gradient descent, with the whole graph kept.
 
-    Args:
-        loop: whole model; its steps are repeated here, where nothing is detached.
-        like: meta-parameters that give names and shapes.
-        theta: their values as one vector.
-        task: leaves [N, ...].
+    The loop's steps are repeated here, where nothing is detached; `like` gives names and shapes of θ, one vector.
     """
     meta = tree.shaped(theta, like)
     state = loop.initial_state(meta)
@@ -78,8 +68,8 @@ def _measured(values: Callable[[Tensor], Tensor], at: Tensor, first: Tensor, ite
     """Of functions that are evaluated side by side, each at its own row."""
 
     def total(thetas: Tensor) -> tuple[Tensor, Tensor]:
-        found = values(thetas)
-        return found.sum(), found
+        each = values(thetas)
+        return each.sum(), each
 
     def gradient(thetas: Tensor) -> tuple[Tensor, Tensor]:
         slope, (_, losses) = grad_and_value(total, has_aux=True)(thetas)
@@ -88,5 +78,5 @@ def _measured(values: Callable[[Tensor], Tensor], at: Tensor, first: Tensor, ite
     slope, hessian, losses = cast(
         tuple[Tensor, Callable[[Tensor], tuple[Tensor]], Tensor], vjp(gradient, at, has_aux=True)
     )
-    found = lanczos(lambda vectors: hessian(vectors)[0], first, len(at), iterations)
-    return Sharpness(losses.detach(), slope.detach().norm(dim=1), Extremes(*(value.detach() for value in found)))
+    extremes = lanczos(lambda vectors: hessian(vectors)[0], first, len(at), iterations)
+    return Sharpness(losses.detach(), slope.detach().norm(dim=1), Extremes(*(value.detach() for value in extremes)))

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from metagrad import checks, tree
-from metagrad.estimators.base import Cost, Episode, Estimate, Estimator
-from metagrad.estimators.family import Family
+from metagrad.estimators import Cost, Episode, Estimate, Estimator
 from metagrad.tree import Tree
 
 
@@ -55,20 +54,3 @@ def _adapted(state: Tree) -> Tree:
     if not isinstance(state, dict):
         raise TypeError('a state is a dict whose branch "adapted" holds the adapted parameters')
     return state["adapted"]
-
-
-UnanchoredImplicit.families = (
-    Family(
-        name="UnanchoredImplicit",
-        usual=UnanchoredImplicit(),
-        keeps="iMAML's formula without its proximal term",
-        products="n + 1",
-        rounds="n + 1",
-        take="",
-        wrong="always",
-        color="#B07AA1",
-        marker="P",
-        estimates="solution",
-        members=lambda _: [],
-    ),
-)
