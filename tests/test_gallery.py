@@ -1,9 +1,7 @@
 """Each method of the gallery against plain autograd through a loop written by hand, and the table of its page."""
 
 import importlib
-import io
 import re
-import tokenize
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from torch.autograd import grad
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
+from code_lines import lines_of_code
 from documents.pages import DOCS, text
 from metagrad import Binomial, Exact, FirstOrder, Implicit
 from metagrad.estimators.implicit import ConjugateGradient
@@ -234,17 +233,3 @@ def test_the_table_of_the_page_is_what_the_command_prints():
 def test_a_method_takes_few_lines(path):
     if path.stem not in ("problem", "table"):
         assert len(lines_of_code(path)) <= MOST_LINES
-
-
-def lines_of_code(path):
-    """Lines that hold more than comments and docstrings."""
-    tokens = list(tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline))
-    idle = (tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
-    lines: set[int] = set()
-    before = tokenize.NEWLINE
-    for token in tokens:
-        docstring = token.type == tokenize.STRING and before in idle
-        if token.type not in idle and not docstring:
-            lines |= set(range(token.start[0], token.end[0] + 1))
-        before = token.type
-    return lines
