@@ -11,7 +11,7 @@ from torch import nn
 from torch.func import functional_call
 
 import metagrad
-from metagrad.tasks.regression import Sinusoids
+from metagrad.data.regression import Sinusoids
 
 
 @dataclass(frozen=True)
