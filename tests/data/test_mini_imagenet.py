@@ -1,5 +1,6 @@
 """miniImageNet in every form: the pixels of the source in the published order, and what is refused."""
 
+import logging
 import pickle
 import re
 from functools import partial
@@ -11,6 +12,7 @@ from PIL import Image
 from data import python2
 from data.small_imagenet import (
     LISTS,
+    cache_of,
     source,
     with_bytes_keys,
     write_caches,
@@ -84,6 +86,18 @@ def test_photographs_of_other_sizes_are_brought_to_84_by_lanczos(tmp_path, cache
     grey = found[LISTS[1][0]][0]
     assert np.array_equal(grey[..., 0], grey[..., 2])
     assert len(found[LISTS.train[0]]) == 4
+
+
+def test_images_of_no_class_are_counted(tmp_path, cache, caplog):
+    write_caches(tmp_path, source())
+    held = cache_of(source()[0])
+    held["class_dict"] = {name: rows[:2] for name, rows in held["class_dict"].items()}
+    (tmp_path / "mini-imagenet-cache-train.pkl").write_bytes(pickle.dumps(held))
+    with caplog.at_level(logging.WARNING, "metagrad"):
+        pools = load_mini_imagenet(tmp_path, cache, classes=LISTS)
+    assert pools.train.counts.tolist() == [2, 2, 2]
+    path = tmp_path / "mini-imagenet-cache-train.pkl"
+    assert caplog.messages == [f"{path}: left out 3 of 9 images, which are of no class"]
 
 
 SPREADSHEETS = {

@@ -1,5 +1,6 @@
 """Pickles of whole sets of images: the caches of Ren et al. and learn2learn, and those of Gidaris and MetaOptNet."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from metagrad.data.readers.pickles import open_pickle
 from metagrad.data.readers.undecoded import Pixels, Undecoded, channels_first, grouped
 from metagrad.data.splits import numbered_name
 from metagrad.foreign import reason
+
+_LOG = logging.getLogger(__name__)
 
 _VERSION = "image pickles 1"  # change it whenever the same files give other arrays
 
@@ -46,6 +49,8 @@ def _classes(path: Path, side: int) -> Iterator[ClassImages]:
         _check_rows(rows, len(images))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} does not hold labelled images ({reason(error)}); get it again") from error
+    if left_out := len(images) - sum(map(len, rows.values())):
+        _LOG.warning("%s: left out %d of %d images, which are of no class", path, left_out, len(images))
     for name, of_class in rows.items():
         yield ClassImages(name, channels_first(images[of_class]))
 
