@@ -1,5 +1,6 @@
 """What a command line answers before anything heavy is imported: what is mistyped, and short help."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,7 +66,9 @@ def _check_experiment(command: str, arguments: Sequence[str]) -> None:
     if command == "train" and "resume" in values:
         return resumed(arguments)
     preset = positional[0] if positional else "sinusoid"
-    if preset.endswith(".json") or ":" in preset or {"problem", "import"} & set(values):
+    families = sys.modules.get("metagrad.estimators.families")
+    registered = families is not None and families.registered()
+    if registered or preset.endswith(".json") or ":" in preset or {"problem", "import"} & set(values):
         return None
     try:
         lines = surface.options(preset, values)

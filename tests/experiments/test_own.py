@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from metagrad import SGD, Truncated
+from metagrad import SGD, Objective, Task, Truncated
 from metagrad.estimators import register
 from metagrad.experiments.presets import sinusoid
 from metagrad.data.regression import Sinusoids
@@ -71,6 +71,29 @@ class Measured(Waves):
 
     def metrics(self):
         return {"farthest": lambda predictions, targets: (predictions - targets).abs().max()}
+
+
+class Source:
+    """Tasks as mappings."""
+    def sample(self, count, generator):
+        x, shift = torch.randn(2, count, 6, 1, generator=generator).unbind()
+        batch = {"x": x, "y": x + shift[:, :1]}
+        return Task(batch, batch)
+
+
+class Mapped(Waves):
+    """Batches of another form, an objective that measures too, and a module that it reads."""
+    def loss(self):
+        def inner(model, batch, hyper):
+            error = model(batch["x"]) - batch["y"]
+            return error.square().mean() * hyper.weight.exp().squeeze(), {"size": error.abs().mean()}
+        return Objective(inner)
+
+    def hyper(self):
+        return nn.Linear(1, 1, bias=False)
+
+    def sources(self, device):
+        return Source(), Source(), Source()
 
 
 waves = Waves(4)
@@ -226,6 +249,22 @@ def test_metrics_of_ones_own_are_recorded_drawn_and_reported(mine, capsys):
     page = text_of(mine / "run" / "report.html")
     assert "query farthest" in page
     assert f"{[r for r in records if r['kind'] == 'validation'][-1]['farthest']:.4f}" in page
+
+
+@pytest.mark.slow
+def test_an_objective_of_ones_own_on_batches_of_any_form(mine):
+    options = ["--validation.every", 1, *SMALL]
+    assert metagrad("train", "--out", "run", "--problem", "mine:Mapped", "--meta-steps", 1, *options) == 0
+    before = Run(mine / "run").weights("last")
+    assert metagrad("train", "--resume", "run", "--meta-steps", 2, "--import", "mine") == 0
+    after = Run(mine / "run").weights("last")
+    (name,) = [name for name in after if name.startswith("hyper.")]
+    assert not after[name].equal(before[name])
+    assert all(r["size"] > 0 for r in Run(mine / "run").metrics() if r["kind"] in ("train", "validation"))
+    arguments = ["--problem", "mine:Mapped", "--tasks", 2, "--repeats", 1, *SMALL]
+    assert metagrad("compare", "--out", "compared", *arguments) == 0
+    rows = json.loads((mine / "compared" / "comparison.json").read_text())["rows"]
+    assert {row["estimator"] for row in rows} >= {"Exact()", "Truncated(window=1)", "FirstOrder()"}
 
 
 def test_presets_from_a_file_and_of_a_module(mine):

@@ -1,10 +1,11 @@
 """One experiment, written down completely: a frozen dataclass, its JSON, and the learner and tasks it describes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from metagrad import checks
 from metagrad.choosing import Auto
@@ -110,16 +111,19 @@ def build_learner(config: Experiment) -> MetaLearner:
     device, dtype = config.machine.torch_device(), config.machine.torch_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = config.problem.model()
+        model = config.problem.model().to(device, dtype)
+        make: Callable[[], nn.Module | None] = getattr(config.problem, "hyper", lambda: None)
+        hyper = make()
     return MetaLearner(
-        model.to(device, dtype),
+        model,
         config.problem.loss(),
         config.rule,
         config.num_steps,
         config.estimator,
         adapts=config.adapts or None,
         proximal=config.proximal,
-        metrics=config.problem.metrics(),
+        metrics=config.problem.metrics() or None,
+        hyper=None if hyper is None else hyper.to(device, dtype),
         task_chunk=config.machine.task_chunk,
         capture=config.machine.capture,
         streams=config.machine.streams,

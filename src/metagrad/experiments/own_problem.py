@@ -13,6 +13,7 @@ from torch import nn
 from metagrad.experiments import own
 from metagrad.experiments.calls import read
 from metagrad.experiments.problem import Measure, Sources
+from metagrad.objectives import Objective
 
 _NEEDED = ("model", "loss", "sources")
 Result = TypeVar("Result")
@@ -38,8 +39,8 @@ class OwnProblem:
             raise ValueError(f"{self.at}: model() must give a torch.nn.Module, got {model!r}")
         return model
 
-    def loss(self) -> Measure:
-        """Support and query loss."""
+    def loss(self) -> Measure | Objective:
+        """Support and query loss, or an objective."""
         loss = self._asked("loss", lambda problem: problem.loss())
         if isinstance(loss, type):
             raise ValueError(f"{self.at}: loss() must give a function of (predictions, targets), got {loss!r}")
@@ -48,6 +49,10 @@ class OwnProblem:
     def metrics(self) -> Mapping[str, Measure]:
         """What else to measure; nothing where the problem has no such method."""
         return self._asked("metrics", lambda problem: problem.metrics() if hasattr(problem, "metrics") else {})
+
+    def hyper(self) -> nn.Module | None:
+        """What an objective reads besides the model; nothing where the problem has no such method."""
+        return self._asked("hyper", lambda problem: problem.hyper() if hasattr(problem, "hyper") else None)
 
     def sources(self, device: torch.device) -> Sources:
         """Task sources of training, validation and test."""

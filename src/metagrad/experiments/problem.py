@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metagrad.networks import accuracy
+from metagrad.objectives import Objective
 from metagrad.task import TaskSource
 
 DATA_VARIABLE = "METAGRAD_DATA"
@@ -30,15 +31,16 @@ class Problem(Protocol):
     """A task distribution with the model, loss and metrics that go with it.
 
     Ours are frozen dataclasses of plain values, whose fields are options of the command line. A `loss_label`, if there
-    is one, is what figures call the loss.
+    is one, is what figures call the loss; `hyper()`, if there is one, gives the module that an `Objective` reads as its
+    third argument.
     """
 
     def model(self) -> nn.Module:
         """A fresh model, initialised from torch's global generator."""
         ...
 
-    def loss(self) -> Measure:
-        """Support and query loss, the mean over examples."""
+    def loss(self) -> Measure | Objective:
+        """Support and query loss, the mean over examples; or functions of (model, batch), for batches of any form."""
         ...
 
     def metrics(self) -> Mapping[str, Measure]:

@@ -14,6 +14,7 @@ from metagrad.experiments.expression import short, titled
 from metagrad.training.watch import UNSAFE
 
 TRAIN, VALIDATION, ESTIMATE, PROBE = "#9db8d2", "#2b6ca3", "#e0b48a", "#882255"
+WIDTH = "_half_width_95"
 WINDOWS = 40
 """About how many points the line through noisy values of single meta-steps has."""
 
@@ -26,7 +27,8 @@ def training(config: Experiment, records: Sequence[Record]) -> Figure:
     Single meta-steps are dots, the line is the median of about a fortieth of them; validations are large points. Errors
     have a logarithmic axis; those that are 0, or not finite, cannot be shown on it and are left out.
     """
-    measured = [*config.problem.metrics(), "loss"]
+    widths = [key for record in _kind(records, "validation") for key in record if key.endswith(WIDTH)]
+    measured = dict.fromkeys([*config.problem.metrics(), *(key.removesuffix(WIDTH) for key in widths), "loss"])
     names = [name for name in measured if any(name in r for r in _kind(records, "train"))]
     shown = _kind(records, "probe") or any("error_estimate" in r for r in _kind(records, "train"))
     panels = len(names) + bool(shown)
@@ -49,7 +51,7 @@ def _learned(axes: Axes, config: Experiment, records: Sequence[Record], name: st
     factor, label = unit(config, name)
     _dots(axes, _points(records, "train", name, factor), TRAIN, VALIDATION, "meta-batch")
     points = _points(records, "validation", name, factor)
-    widths = [factor * half for _, half in _points(records, "validation", f"{name}_half_width_95", 1.0)]
+    widths = [factor * half for _, half in _points(records, "validation", f"{name}{WIDTH}", 1.0)]
     if points:
         axes.errorbar(
             *zip(*points, strict=True),
