@@ -6,7 +6,7 @@ import torch.distributed as dist
 from torch import multiprocessing, nn
 
 from documents.pages import DOCS, python
-from metagrad.tasks.regression import Sinusoids
+from metagrad.data.regression import Sinusoids
 
 
 def gradient(model):
