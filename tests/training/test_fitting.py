@@ -255,6 +255,29 @@ def test_a_checkpoint_that_would_grow_is_not_read(run, capsys):
     assert "checkpoint.pt is missing or damaged" in refusal(run, capsys)
 
 
+def lists(run):
+    """Nothing but empty lists: a byte each in the file, sixty in memory."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + b"]" * 2**24 + b".")
+        archive.writestr("archive/version", "3\n")
+    return packed.getvalue()
+
+
+def older(run):
+    """torch's format before archives, with one behind it."""
+    plain = io.BytesIO()
+    torch.save(STATE, plain, _use_new_zipfile_serialization=False)
+    return plain.getvalue() + (run / "checkpoint.pt").read_bytes()[32:]
+
+
+@pytest.mark.parametrize("make", [lists, older])
+def test_what_torch_would_read_and_metagrad_does_not_write_is_refused(make, run, capsys):
+    data = make(run)
+    (run / "checkpoint.pt").write_bytes(hashlib.sha256(data).digest() + data)
+    assert "checkpoint.pt is missing or damaged" in refusal(run, capsys)
+
+
 def test_weights_of_another_dtype_or_shape_are_not_evaluated(run, capsys):
     whole = Run(run).weights("best")
     for changed in (

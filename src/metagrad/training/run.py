@@ -36,6 +36,7 @@ LARGEST = 2**36
 """Bytes of weights or of a checkpoint, where nothing is known of the model."""
 
 _LARGEST_COMPARED = 2**28  # bytes of a checkpoint that is read only to say what was changed
+_LARGEST_PICKLE = 2**23  # bytes of what is not tensors: each may become sixty
 _HUGE = 1e100  # numbers beyond it are no measurement
 
 
@@ -141,6 +142,10 @@ def _unpickled(data: bytes) -> Any:
             entries = archive.infolist()
         if any(e.compress_type != zipfile.ZIP_STORED for e in entries) or sum(e.file_size for e in entries) > len(data):
             raise ValueError("it would grow when it is read")
+        if not data.startswith(b"PK\x03\x04") or any(
+            e.filename.endswith(".pkl") and e.file_size > _LARGEST_PICKLE for e in entries
+        ):
+            raise ValueError("it is no checkpoint of ours")
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     # There is no class for what torch and zipfile raise about a file's bytes: any error here is the file's.
     except Exception as error:
