@@ -37,7 +37,7 @@ LARGEST = 2**36
 
 _LARGEST_COMPARED = 2**28  # bytes of a checkpoint that is read only to say what was changed
 _LARGEST_PICKLE = 2**23  # bytes of what is not tensors: each may become sixty
-_HUGE = 1e100  # numbers beyond it are no measurement
+_HUGE = 1e100  # numbers beyond it are as good as infinite, and read as those are
 
 
 @dataclass(frozen=True)
@@ -122,17 +122,22 @@ def _record(line: bytes, number: int, path: Path) -> dict[str, Any]:
         not isinstance(record, dict)
         or not isinstance(record.get("kind"), str)
         or type(record.get("step")) is not int
+        or not 0 <= record["step"] < _HUGE
         or not all(_is_plain(value) for value in record.values())
     ):
         raise ValueError(f"line {number} of {path} is damaged; `train --resume` repairs it, if it is the last")
-    return record
+    return {name: None if _is_number(value) and abs(value) >= _HUGE else value for name, value in record.items()}
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether the value is one that `record` writes: numbers that a figure can show, texts, and numbers by name."""
+    """Whether the value is one that `record` writes: numbers, texts, and numbers by name."""
     if isinstance(value, dict):
-        return all(part is None or isinstance(part, int | float) for part in value.values())
-    return value is None or isinstance(value, str) or (isinstance(value, int | float) and abs(value) < _HUGE)
+        return all(part is None or _is_number(part) for part in value.values())
+    return value is None or isinstance(value, str) or _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _unpickled(data: bytes) -> Any:
