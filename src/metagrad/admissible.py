@@ -132,10 +132,10 @@ REFUSED = (
         "give the module inside it (model.module), and average .grad across processes after learner.backward",
     ),
     Refusal(
-        "`torch.compile(model)`, `FullyShardedDataParallel`",
-        lambda part: type(part).__name__ in ("OptimizedModule", "FullyShardedDataParallel"),
+        "`FullyShardedDataParallel`",
+        lambda part: type(part).__name__ == "FullyShardedDataParallel",
         "calls the module inside it with parameters of its own",
-        "give the module inside it, and take capture='auto' for speed",
+        "give the module inside it",
     ),
     Refusal(
         "scripted and traced modules (`torch.jit`)",

@@ -98,7 +98,8 @@ def with_parameters(module: nn.Module, parameters: Mapping[str, Tensor], statist
     Parameters that are not named are the module's. In train mode batch norm normalises by the statistics of its inputs
     and leaves running ones alone (the convention of MAML); in eval mode by the running ones, as everywhere. Buffers are
     copied. Lists, dicts, bound methods, closures, defaults and weak references that hold parts of the module hold those
-    of the copy; so do objects of other classes in whose attributes they stand. What else there is, is shared.
+    of the copy; so do objects of other classes in whose attributes they stand. What else there is, is shared. A module
+    that `torch.compile` made is the one inside it, uncompiled.
 
     Args:
         module: any module.
@@ -168,6 +169,9 @@ class _Copying:
         """The copy of a module and of all below it."""
         if id(original) in self._made:
             return self._made[id(original)]
+        if type(original).__name__ == "OptimizedModule":  # what `torch.compile` makes, which is differentiated once
+            self._made[id(original)] = made = self.module(original.get_submodule("_orig_mod"))
+            return made
         kind, state = type(original), vars(original)
         made = cast(nn.Module, object.__new__(SPELLED_OUT.get(kind, kind)))
         self._made[id(original)] = made

@@ -24,6 +24,11 @@ REMEDIES = (
         "differences of gradients, or the estimator FirstOrder(), which needs none",
     ),
     Remedy(
+        r"use_reentrant=True, torch.utils.checkpoint is incompatible",
+        "no checkpoint of this kind can be differentiated twice: call checkpoint(…, use_reentrant=False), at Hugging "
+        "Face gradient_checkpointing_enable(gradient_checkpointing_kwargs={{'use_reentrant': False}})",
+    ),
+    Remedy(
         r"does not require grad",
         "the model or loss differentiates by a tensor that requires no gradient: call requires_grad_() on a copy first",
     ),

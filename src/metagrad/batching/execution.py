@@ -86,6 +86,7 @@ class Eager:
         self._way = Way(task_chunk, False, backend == "autograd", None)
         if self._way.by_autograd:
             self._way = replace(self._way, task_chunk=1, one_by_one=True)
+        self._worked = False
 
     @property
     def task_chunk(self) -> int | None:
@@ -109,7 +110,7 @@ class Eager:
         way, failures = self._way, list[tuple[Way, Exception]]()
         while True:
             try:
-                result = attempt(way)
+                result, noted = (attempt(way), []) if self._worked else _noting(attempt, way)
             except Exception as error:  # whatever the user's model may raise under vmap and torch.func
                 failures.append((way, error))
                 plainer = self._plainer(way, error, loop)
@@ -118,9 +119,11 @@ class Eager:
                     raise error from None
                 way = plainer
                 continue
+            for note in noted:
+                warnings.warn_explicit(note.message, note.category, note.filename, note.lineno)
             if failures:  # one warning, of what ruled out the last way before this one
                 warnings.warn(_notice(*failures[-1], loop), RuntimeWarning, stacklevel=3)
-            self._way = way
+            self._way, self._worked = way, True
             return result
 
     def attempt(self, way: Way, job: Job, loop: InnerLoop, meta: Tree, tasks: Prepared) -> Tree:
@@ -141,6 +144,13 @@ class Eager:
         if not one_by_one:
             return replace(way, task_chunk=1, one_by_one=True)
         return None if way.by_autograd else replace(way, task_chunk=1, one_by_one=True, by_autograd=True)
+
+
+def _noting(attempt: Callable[[Way], Result], way: Way) -> tuple[Result, list[warnings.WarningMessage]]:
+    """A first attempt, and its warnings: those of one that fails, as `vmap` gives, are nobody's concern."""
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always")
+        return attempt(way), noted
 
 
 def _notice(failed: Way, error: Exception, loop: InnerLoop) -> str:

@@ -4,7 +4,8 @@ Custom autograd functions of the old style, `torch.utils.checkpoint`, modules th
 pass: anything that plain PyTorch differentiates twice. One task and one link at a time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,7 @@ class ByAutograd:
             return self.learner.support_loss(phi, tree.overlay(meta, context), support)
 
         def gradients(phi: Tree, context: Tree) -> tuple[Tree, Tree]:
-            with torch.enable_grad():
+            with _recording():
                 phi, context = _fresh(phi), _fresh(context)
                 both = _back(loss(phi, context), {"adapted": phi, "context": context})
                 return both["adapted"], both["context"]
@@ -60,7 +61,7 @@ class ByAutograd:
         context = self.learner.context(meta)
         if self.curvature is central_difference:
             return differenced(gradients, adapted, context, direction)
-        with torch.enable_grad():
+        with _recording():
             phi, part = _fresh(adapted), _fresh(context)
             slope = _back(loss(phi, part), {"": phi}, create_graph=True)[""]
             along = tree.dot(slope, direction)
@@ -69,7 +70,7 @@ class ByAutograd:
 
     def outer(self, adapted: Tree, meta: Tree, query: Data) -> Outer:
         """One backward pass."""
-        with torch.enable_grad():
+        with _recording():
             phi, context = _fresh(adapted), _fresh(self.learner.context(meta))
             loss, metrics = self.learner.query_loss(phi, tree.overlay(meta, context), query)
             both = _back(loss, {"adapted": phi, "context": context})
@@ -78,10 +79,22 @@ class ByAutograd:
 
     def descend(self, objective: Callable[[Tree], Tensor], at: Tree) -> tuple[Tree, Tensor]:
         """One backward pass."""
-        with torch.enable_grad():
+        with _recording():
             point = _fresh(at)
             loss = objective(point)
             return _back(loss, {"": point})[""] if tree.leaves(at) else {}, loss.detach()
+
+
+@contextmanager
+def _recording() -> Generator[None]:
+    """Gradient mode; autocast, where the user is in it, would keep a copy of every leaf that it casts until the end."""
+    cached = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        torch.set_autocast_cache_enabled(cached)
 
 
 def _fresh(values: Tree) -> Tree:
