@@ -5,9 +5,10 @@ import torch
 import torch.distributed
 import torch.nn.functional as F
 from torch import nn
+from torch.func import functional_call
 
 from cases import LOSS, WAYS, make_mlp, make_tasks
-from metagrad import SGD, Exact, MetaLearner, tree
+from metagrad import SGD, Exact, MetaLearner, Objective, tree
 
 TASKS = make_tasks((4,))
 
@@ -80,6 +81,32 @@ def test_ways_out_work():
     make(MODEL, constant).meta_gradient(TASKS)
     make(MODEL, Tempered().requires_grad_(False)).meta_gradient(TASKS)
     make(MODEL, lambda p, t: LOSS(p * FREE.detach(), t)).meta_gradient(TASKS)
+
+
+def test_an_objective_reads_the_adapted_parameters():
+    """The way out for a penalty, and for a loss with parameters."""
+
+    def penalised(model, batch):
+        size = sum(w.square().sum() for w in model.parameters())
+        return LOSS(model(batch.inputs), batch.targets) + 0.3 * size
+
+    task, rate = TASKS.take(0), 0.1
+    result = MetaLearner(MODEL, Objective(penalised), SGD(rate), 1, Exact()).meta_gradient([task])
+    start = {name: p.detach().clone().requires_grad_() for name, p in MODEL.named_parameters()}
+
+    def loss(at, batch):
+        size = sum(w.square().sum() for w in at.values())
+        return LOSS(functional_call(MODEL, at, (batch.inputs,)), batch.targets) + 0.3 * size
+
+    slopes = torch.autograd.grad(loss(start, task.support), list(start.values()), create_graph=True)
+    adapted = {name: value - rate * slope for (name, value), slope in zip(start.items(), slopes, strict=True)}
+    expected = torch.autograd.grad(loss(adapted, task.query), list(start.values()))
+    for name, leaf in zip(start, expected, strict=True):
+        torch.testing.assert_close(result.gradient["model"][name], leaf, rtol=1e-10, atol=1e-14)
+
+    tempered = Objective(lambda model, batch, hyper: hyper(model(batch.inputs), batch.targets))
+    learner = MetaLearner(MODEL, tempered, SGD(rate), 1, Exact(), hyper=Tempered())
+    assert learner.meta_gradient(TASKS).gradient["hyper"]["temperature"].abs() > 1e-6
 
 
 class OwnGradient(nn.Module):

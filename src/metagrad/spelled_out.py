@@ -38,16 +38,24 @@ SPELLED_OUT: dict[type, type] = {_WeightNorm: _WeightNormParametrization, Weight
 """The class of an object → the class that takes its place, with the same attributes."""
 
 
-def with_lost_weight(function: object, keywords: dict[str, Any]) -> dict[str, Any]:
-    """The keywords that a `TorchFunctionMode` got for a function of torch, with the weight of `F.l1_loss`.
+def weighted_l1_loss(function: object, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor | None:
+    """`F.l1_loss` with a weight, spelled out, for a `TorchFunctionMode` that got the call; None of any other call.
 
-    torch 2.13 forgets to hand it over, and the loss would be that of equal weights. It still stands in the frame of the
-    function that was called.
+        Σ w·|x − y| / Σ w,  its numerator, or its terms
+
+    torch 2.13 does not hand the weight over, and the loss would be that of equal weights. It still stands in the frame
+    of the function that was called. Calling it again would lose the weight to the next mode.
     """
     if function is not F.l1_loss:
-        return keywords
+        return None
     frame = sys._getframe()  # pyright: ignore[reportPrivateUsage]
     while frame.f_back is not None and frame.f_code is not F.l1_loss.__code__:
         frame = frame.f_back
     weight = frame.f_locals.get("weight") if frame.f_code is F.l1_loss.__code__ else None
-    return keywords if weight is None else {**keywords, "weight": weight}
+    if weight is None:
+        return None
+    terms = weight * (arguments[0] - arguments[1]).abs()
+    reduction = keywords.get("reduction", "mean")
+    if reduction == "none":
+        return terms
+    return terms.sum() / weight.sum() if reduction == "mean" else terms.sum()

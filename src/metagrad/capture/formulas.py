@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from metagrad.capture.convolution import Geometry, convolve
 from metagrad.capture.values import refuse_hidden_values
-from metagrad.spelled_out import with_lost_weight
+from metagrad.spelled_out import weighted_l1_loss
 
 
 class Formulas(TorchFunctionMode):
@@ -24,7 +24,10 @@ class Formulas(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Replace `conv2d` and `max_pool2d` on the CPU where it can be; `F`'s pooling hides torch's from a mode."""
-        kwargs = with_lost_weight(func, kwargs or {})
+        kwargs = kwargs or {}
+        weighted = weighted_l1_loss(func, args, kwargs)
+        if weighted is not None:
+            return weighted
         refuse_hidden_values(func)
         if func is torch.max_pool2d or (func is F.max_pool2d and not kwargs.get("return_indices")):
             return _max_pool2d(*args, **{name: value for name, value in kwargs.items() if name != "return_indices"})

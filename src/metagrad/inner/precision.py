@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from metagrad.kernels import plain_attention
-from metagrad.spelled_out import with_lost_weight
+from metagrad.spelled_out import weighted_l1_loss
 
 Precision = Literal["float32", "tf32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -57,7 +57,8 @@ class ProductsInBfloat16(TorchFunctionMode):
     ) -> Any:
         """Cast around products; pass everything else through."""
         if func not in _PRODUCTS:
-            return func(*args, **with_lost_weight(func, kwargs or {}))
+            weighted = weighted_l1_loss(func, args, kwargs or {})
+            return func(*args, **(kwargs or {})) if weighted is None else weighted
         result = func(*map(_rounded, args), **{name: _rounded(value) for name, value in (kwargs or {}).items()})
         return result.to(torch.float32) if result.dtype == torch.bfloat16 else result
 
