@@ -110,6 +110,7 @@ def test_every_part_of_the_package_is_in_the_layout():
 HOW_TO = [page for page in PAGES if page.parent == DOCS / "how-to" and not page.name.startswith(("from-", "data"))]
 
 
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning")  # transformers itself
 @pytest.mark.parametrize("page", [page for page in HOW_TO if python(page) and page.name != "index.md"], ids=name)
 def test_the_code_of_a_page_runs(page, monkeypatch, tmp_path):
     """As a reader would run it: the blocks of the page in order, after those of the index."""
