@@ -448,6 +448,12 @@ def test_help_lists_and_typos_need_no_torch(line):
     assert done.returncode == (0 if "help" in line or line in ("list", "--version") else 2), done.stderr
 
 
+def test_a_name_is_imported_when_it_is_used():
+    program = "import sys, metagrad, metagrad.estimators; heavy = lambda: 'torch' in sys.modules; before = heavy(); "
+    program += "metagrad.Exact; sys.exit((before, heavy()) != (False, True))"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
 def test_the_typed_parts_decide_which_options_there_are():
     """What is checked without torch is what the command itself knows."""
     for chosen in ({}, {"estimator": "truncated"}, {"estimator": "Split(2, early=Binomial(1))"}, {"rule": "adam"}):
