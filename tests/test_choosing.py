@@ -19,7 +19,7 @@ from metagrad.data.regression import Sinusoids
 from metagrad.estimators import Cost, register
 from metagrad.estimators.families import unregister
 from metagrad.experiments.config import build
-from metagrad.experiments.expression import ESTIMATORS, parse
+from metagrad.experiments.expression import ESTIMATORS, parse, short
 from metagrad.experiments.presets import sinusoid
 from metagrad.memory import LiveTensors
 from metagrad.networks import MLP
@@ -348,6 +348,34 @@ def test_a_registered_estimator_is_chosen_and_kept_by_its_name():
         unregister(Free)
     with pytest.raises(ValueError, match="an estimator of your own that is not registered now"):
         learner(Auto(tolerance=1e-9)).load_state_dict(state)
+
+
+def test_the_numbers_of_a_saved_state_mean_what_they_meant():
+    """State of a run holds places in this list: an order of its own would resume another estimator."""
+    assert [short(estimator) for estimator in candidates(4)] == [
+        "FirstOrder()",
+        "Truncated(window=1)",
+        "Binomial(order=1, center='auto')",
+        "Binomial(order=1)",
+        "Binomial(order=1, scale='paper')",
+        "Truncated(window=2)",
+        "Grouped(groups=2)",
+        "Binomial(order=2, center='auto')",
+        "Binomial(order=2)",
+        "Binomial(order=2, scale='paper')",
+        "Parallel(rounds=2)",
+        "Truncated(window=3)",
+        "Grouped(groups=3)",
+        "Binomial(order=3, center='auto')",
+        "Binomial(order=3)",
+        "Binomial(order=3, scale='paper')",
+        "Parallel(rounds=3)",
+        "Exact()",
+    ]
+    for number, estimator in enumerate(candidates(K)):
+        made = learner("auto").chooser
+        made.set_extra_state(torch.tensor([7, 0, number, 0], dtype=torch.float64))
+        assert made.in_use == estimator
 
 
 def test_a_meta_step_that_fails_leaves_the_state():
