@@ -59,3 +59,27 @@ def test_files_that_cannot_be_used_are_named(load, options, write, sentences, tm
     assert cli._raised_by_metagrad(caught.value)  # or the command line would take it for a mistake in the program
     assert not (directory / "touched").exists()
     assert {path.suffix for path in cache.glob("*")} <= {".cache"}
+
+
+AT_THE_COMMAND_LINE = {
+    "cifar-fs": ("member of 8 GB", "header that leads back", "part with objects", "pipe in place of a part"),
+    "fc100": ("labels beyond 64 bits",),
+    "folder": ("image that explodes", "zeros in place of an image"),
+}
+
+
+@pytest.mark.parametrize(
+    ("preset", "name"), [(one, name) for one, names in AT_THE_COMMAND_LINE.items() for name in names]
+)
+def test_the_command_line_gives_the_sentence_and_status_2(preset, name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("METAGRAD_CACHE", str(tmp_path / "cache"))
+    directory, run = tmp_path / "data", tmp_path / "run"
+    directory.mkdir()
+    write, *sentences = (refusals_others.FOLDER if preset == "folder" else refusals_others.CIFAR)[name]
+    write(directory)
+    assert cli.main(["train", f"{preset}-5way-1shot", "--data", str(directory), "--out", str(run)]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("metagrad train: error: ")
+    assert errors.count("\n") == 1
+    assert all(part in errors for part in sentences)
+    assert not run.exists()
