@@ -27,7 +27,6 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "tutorials/*.ipynb", "tutorials/*.py", "tutorials/*.zip"]
-suppress_warnings = ["config.cache"]  # the order of tutorials is a function, which cannot be pickled
 default_role = "code"
 highlight_language = "text"  # of blocks that name none: what a reader types
 templates_path: list[str] = []
@@ -58,7 +57,6 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "write_computation_times": False,
     "min_reported_time": 0,
-    "within_subsection_order": "FileNameSortKey",
     "show_signature": False,
     "copyfile_regex": r"^$",
 }
