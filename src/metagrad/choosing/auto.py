@@ -29,8 +29,8 @@ class Auto:
 
         the cheapest with  upper quartile over tasks of ‖estimate − exact‖ / ‖exact‖ ≤ tolerance, else the most accurate
 
-    Cheap means few rounds, then few products. Candidates are `FirstOrder`, `Truncated(w)`, `Binomial(L)` plain, with
-    scale "paper" and with center "auto", `Grouped(n)`, `Parallel(L)`, `Exact`, and those that users registered.
+    Cheap means few rounds, then few products. Candidates are the members of every family of estimators, among them
+    `FirstOrder`, `Truncated(w)`, `Binomial(L)` and `Exact`, and those that users registered.
     Without a budget of rounds or memory none may take more products than `Exact`, so that where no other meets the
     tolerance it is `Exact`. A budget is never exceeded: within it the cheapest that meets the tolerance, or the most
     accurate, is taken, whatever its products.

@@ -15,7 +15,7 @@ from metagrad.estimators import ConjugateGradient, Estimator, Neumann, families
 from metagrad.experiments import own
 from metagrad.experiments.calls import Call, listing, plain, read, unknown_field
 from metagrad.experiments.options import unknown
-from metagrad.rules import SGD, Adam, AdamW, Clipped, Learned, RMSprop, UpdateRule
+from metagrad.rules import USUAL, Learned, UpdateRule
 
 _LITERALS = (bool, int, float, str, type(None))
 
@@ -55,9 +55,9 @@ ESTIMATORS = Kind(
 )
 RULES = Kind(
     "rule",
-    lambda: (SGD, Adam, AdamW, RMSprop, Clipped),
+    lambda: tuple(type(rule) for rule in USUAL),
     lambda cls: issubclass(cls, UpdateRule),
-    lambda cls, _: Clipped(SGD()) if cls is Clipped else cls(),
+    lambda cls, _: next(rule for rule in USUAL if type(rule) is cls),
 )
 SETTINGS = Kind("setting", lambda: (Learned,), lambda cls: issubclass(cls, Learned), lambda cls, _: cls())
 SOLVERS = Kind("solver", lambda: (ConjugateGradient, Neumann), lambda cls: hasattr(cls, "solve"), lambda cls, _: cls())

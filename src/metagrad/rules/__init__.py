@@ -10,6 +10,7 @@ from metagrad.rules.transform import Transform
 
 __all__ = [
     "SGD",
+    "USUAL",
     "Adam",
     "AdamW",
     "Clipped",
@@ -21,3 +22,6 @@ __all__ = [
     "Transform",
     "UpdateRule",
 ]
+
+USUAL: tuple[UpdateRule, ...] = (SGD(), Adam(), AdamW(), RMSprop(), Clipped(SGD()))
+"""The rules that can be typed at the command line, each as its name alone gives it."""
