@@ -101,7 +101,7 @@ def _notes_printed() -> Generator[None]:
         log.setLevel(logging.INFO)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _warn
+            warnings.showwarning = _Warned()
             yield
     finally:
         for log, level in zip(logs, before, strict=True):
@@ -109,8 +109,17 @@ def _notes_printed() -> Generator[None]:
             log.setLevel(level)
 
 
-def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"metagrad: warning: {printable(str(message), _LONGEST)}", file=sys.stderr)
+class _Warned:
+    """Prints each warning once, as a sentence; Python's own "once" ends where somebody catches warnings in between."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, message: Warning | str, *_: object, **__: object) -> None:
+        text = printable(str(message), _LONGEST)
+        if text not in self._said:
+            self._said.add(text)
+            print(f"metagrad: warning: {text}", file=sys.stderr)
 
 
 def _name(given: list[str]) -> str:

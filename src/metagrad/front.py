@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metagrad import parsers, surface
-from metagrad.experiments.options import CommandError, Parser, pairs, unknown
+from metagrad.experiments.options import DATA_VARIABLE, CommandError, Parser, pairs, unknown
 from metagrad.opening import is_regular
-
-DATA_VARIABLE = "METAGRAD_DATA"
 
 _MOST = 10  # runs that a sentence lists
 

@@ -5,8 +5,7 @@ import os
 import torch
 
 from metagrad import checks, parsers, studies, terminal
-from metagrad.experiments.options import unknown
-from metagrad.experiments.problem import DATA_VARIABLE
+from metagrad.experiments.options import DATA_VARIABLE, unknown
 from metagrad.experiments.threads import one_unless_chosen
 
 

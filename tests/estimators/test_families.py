@@ -129,6 +129,8 @@ def test_registered_classes_are_listed_until_they_are_not():
         unregister(Half)
     with pytest.raises(ValueError, match="unknown estimator 'half'"):
         named("half")
+    with pytest.raises(ValueError, match="Half is not registered"):
+        unregister(Half)
     assert Half() not in members(3)
 
 

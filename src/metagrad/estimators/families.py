@@ -43,19 +43,24 @@ def register(cls: _Class) -> _Class:
     if not cls.__dataclass_params__.frozen:  # pyright: ignore[reportAttributeAccessIssue]
         raise TypeError(f"{cls.__name__} must be a frozen dataclass, because estimators are compared and looked up")
     own = families_of(cls)
-    same = [
-        known for known in _registered if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__)
-    ]
-    taken = _names([*shipped(), *same])
+    place = (cls.__module__, cls.__qualname__)  # a module that is imported again brings its class again
+    others = [known for known in _registered if (known.__module__, known.__qualname__) != place]
+    taken = _names([*shipped(), *others])
     for name in _names_of(cls, own):
         if name in taken:
             raise ValueError(f"the name {name!r} belongs to {taken[name]!r} already; give {cls.__name__} another")
-    _registered[:] = [*same, cls]
+    _registered[:] = [*others, cls]
     return cls
 
 
 def unregister(cls: type[Estimator]) -> None:
-    """Forget a registered estimator; ValueError where it is none."""
+    """Forget a registered estimator.
+
+    Raises:
+        ValueError: it is not registered.
+    """
+    if cls not in _registered:
+        raise ValueError(f"{cls.__name__} is not registered")
     _registered.remove(cls)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from metagrad.data.download import CIFAR100, OMNIGLOT, Download, fetch
 from metagrad.experiments.image_problem import ImageClassification
-from metagrad.experiments.problem import DATA_VARIABLE, Problem
+from metagrad.experiments.options import DATA_VARIABLE
+from metagrad.experiments.problem import Problem
 from metagrad.experiments.problems import OmniglotClassification
 
 

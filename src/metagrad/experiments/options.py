@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+DATA_VARIABLE = "METAGRAD_DATA"
+"""Environment variable that names the data directory where a configuration does not."""
+
 FLAGS = ("--help", "--download", "--as-published", "--accept-changes")
 """Options that take no value."""
 

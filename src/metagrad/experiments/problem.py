@@ -9,12 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metagrad.experiments.options import DATA_VARIABLE
 from metagrad.networks import accuracy
 from metagrad.objectives import Objective
 from metagrad.task import TaskSource
-
-DATA_VARIABLE = "METAGRAD_DATA"
-"""Environment variable that names the data directory where a configuration does not."""
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 
