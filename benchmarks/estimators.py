@@ -67,8 +67,8 @@ def estimators(
             proximal: gradient_once(precise, problem, estimator="Exact()", proximal=proximal)
             for proximal in (None, PROXIMAL)
         }
-        found = {"Exact()": agreement.relative_error(exact[None], reference)}
-        agreement.require(found, agreement.FLOAT64, f"{problem.name}, K = {problem.steps} in float64")
+        apart = {"Exact()": agreement.relative_error(exact[None], reference)}
+        agreement.require(apart, agreement.FLOAT64, f"{problem.name}, K = {problem.steps} in float64")
         errors = {
             c.text: agreement.relative_error(gradient_once(precise, problem, **c.options), exact[c.proximal])
             for c in CANDIDATES
@@ -121,7 +121,7 @@ def gradient_once(worker: Worker, problem: Problem, **options: Any) -> Array:
 
 
 def _errors_by_task(worker: Worker, problem: Problem, say: Callable[[str], None]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {candidate.text: [] for candidate in CANDIDATES}
+    errors: dict[str, list[float]] = {candidate.text: [] for candidate in CANDIDATES}
     for t in range(problem.tasks):
         if t % 5 == 0:
             say(f"errors in float64: task {t + 1} of {problem.tasks}")
@@ -129,8 +129,8 @@ def _errors_by_task(worker: Worker, problem: Problem, say: Callable[[str], None]
         exact = {p: gradient_once(worker, alone, estimator="Exact()", proximal=p) for p in (None, PROXIMAL)}
         for c in CANDIDATES:
             error = agreement.relative_error(gradient_once(worker, alone, **c.options), exact[c.proximal])
-            found[c.text].append(error)
-    return found
+            errors[c.text].append(error)
+    return errors
 
 
 def _print(

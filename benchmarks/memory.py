@@ -90,7 +90,7 @@ def memory(base: Problem, steps: Sequence[int], machine: Machine, *, out: Path, 
 
 def _ratios(rows: Sequence[Held], few: int, many: int) -> dict[str, dict[str, float]]:
     """Of saved and of all tensors: growth from few to many steps, and metagrad over higher at many."""
-    found: dict[str, dict[str, float]] = {}
+    growths: dict[str, dict[str, float]] = {}
     for measure in ("saved", "live"):
         size = {(row.case, row.steps): getattr(row, measure) for row in rows if getattr(row, measure)}
         ratios: dict[str, float] = {}
@@ -100,8 +100,8 @@ def _ratios(rows: Sequence[Held], few: int, many: int) -> dict[str, dict[str, fl
         for case, contender, _ in CASES:
             if contender.module == "with_metagrad" and {(case, many), ("higher", many)} <= size.keys():
                 ratios[f"{case} / higher at K = {many}"] = size[case, many] / size["higher", many]
-        found[measure] = ratios
-    return found
+        growths[measure] = ratios
+    return growths
 
 
 def _print(base: Problem, rows: Sequence[Held], ratios: dict[str, dict[str, float]]) -> None:

@@ -39,11 +39,11 @@ class Sinusoid:
 
     def layers(self) -> dict[str, tuple[tuple[int, ...], int]]:
         """Parameter name → (shape, fan-in), in the order of `metagrad.networks.MLP`; fan-in 0 for batch norm."""
-        found: dict[str, tuple[tuple[int, ...], int]] = {}
+        shapes: dict[str, tuple[tuple[int, ...], int]] = {}
         for i, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
-            found[f"layers.{2 * i}.weight"] = ((fan_out, fan_in), fan_in)
-            found[f"layers.{2 * i}.bias"] = ((fan_out,), fan_in)
-        return found
+            shapes[f"layers.{2 * i}.weight"] = ((fan_out, fan_in), fan_in)
+            shapes[f"layers.{2 * i}.bias"] = ((fan_out,), fan_in)
+        return shapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,19 +70,19 @@ class Images:
 
     def layers(self) -> dict[str, tuple[tuple[int, ...], int]]:
         """Parameter name → (shape, fan-in), in the order of `metagrad.networks.Conv4`; fan-in 0 for batch norm."""
-        found: dict[str, tuple[tuple[int, ...], int]] = {}
+        shapes: dict[str, tuple[tuple[int, ...], int]] = {}
         parts = 3 if self.pooling == "stride" else 4
         side = self.size
         for i in range(4):
             channels = self.channels if i == 0 else self.filters
-            found[f"features.{parts * i}.weight"] = ((self.filters, channels, 3, 3), 9 * channels)
-            found[f"features.{parts * i}.bias"] = ((self.filters,), 9 * channels)
-            found[f"features.{parts * i + 1}.weight"] = ((self.filters,), 0)
-            found[f"features.{parts * i + 1}.bias"] = ((self.filters,), 0)
+            shapes[f"features.{parts * i}.weight"] = ((self.filters, channels, 3, 3), 9 * channels)
+            shapes[f"features.{parts * i}.bias"] = ((self.filters,), 9 * channels)
+            shapes[f"features.{parts * i + 1}.weight"] = ((self.filters,), 0)
+            shapes[f"features.{parts * i + 1}.bias"] = ((self.filters,), 0)
             side = (side + 1) // 2 if self.pooling == "stride" else side // 2
         inputs = self.filters * side * side
-        found["head.weight"], found["head.bias"] = ((self.ways, inputs), inputs), ((self.ways,), inputs)
-        return found
+        shapes["head.weight"], shapes["head.bias"] = ((self.ways, inputs), inputs), ((self.ways,), inputs)
+        return shapes
 
 
 # How much smaller than torch's default the head starts.
@@ -140,15 +140,15 @@ class Problem:
         """
         rng = np.random.default_rng([self.seed, 0])
         head = list(self.kind.layers())[-2:]
-        found: dict[str, Array] = {}
+        weights: dict[str, Array] = {}
         for name, (shape, fan_in) in self.kind.layers().items():
             if fan_in:
                 reach = (HEAD if name in head else 1.0) / np.sqrt(fan_in)
                 values = rng.uniform(-reach, reach, size=shape)
             else:
                 values = np.full(shape, 1.0 if name.endswith("weight") else 0.0)
-            found[name] = values.astype(np.float32)
-        return found
+            weights[name] = values.astype(np.float32)
+        return weights
 
     def described(self) -> dict[str, Any]:
         """For JSON: everything that fixes the numbers."""

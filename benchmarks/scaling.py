@@ -83,13 +83,13 @@ def _records(points: Points) -> list[dict[str, Any]]:
 def _curves(
     points: Points, place: Callable[[Problem], int], value: Callable[[Problem, float], float]
 ) -> dict[str, list[tuple[float, float, float, float]]]:
-    found: dict[str, list[tuple[float, float, float, float]]] = {}
+    curves: dict[str, list[tuple[float, float, float, float]]] = {}
     for problem, rows in points:
         for row in rows:
             values = (row.median, *row.spread)
             middle, low, high = (value(problem, seconds) for seconds in values)
-            found.setdefault(row.label, []).append((place(problem), middle, low, high))
-    return found
+            curves.setdefault(row.label, []).append((place(problem), middle, low, high))
+    return curves
 
 
 def _print(title: str, points: Points, name: Callable[[Problem], str]) -> None:

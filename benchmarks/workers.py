@@ -157,14 +157,14 @@ class Team:
 
     def able(self, contenders: Iterable[Contender], attempt: Callable[[Contender], Any]) -> dict[str, Any]:
         """What `attempt` gave for those who can; the others are left out with a line, unless the user named them."""
-        found: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         for contender in contenders:
             try:
-                found[contender.label] = attempt(contender)
+                results[contender.label] = attempt(contender)
             except LeftOutError as error:
                 if contender.label in self._must:
                     raise
                 if str(error) not in self._told:
                     self._say(str(error))
                 self._told.add(str(error))
-        return found
+        return results

@@ -47,7 +47,6 @@ class Bounds(Study[BoundsSettings]):
     )
 
     def settings(self, request: Request) -> BoundsSettings:
-        """The paper's, at any size: nothing here takes time."""
         return BoundsSettings()
 
     def cells(self, settings: BoundsSettings) -> Sequence[Cell]:

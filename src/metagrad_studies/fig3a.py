@@ -51,7 +51,6 @@ class BatchErrors(Study[BatchErrorsSettings]):
     )
 
     def settings(self, request: Request) -> BatchErrorsSettings:
-        """200 mini-batches of 10 tasks; "full" has more step sizes and draws of the weights."""
         full = request.scale == "full"
         alphas = (0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.02) if full else (0.001, 0.003, 0.005, 0.01)
         return BatchErrorsSettings(alphas=alphas, weight_seeds=tuple(range(10 if full else 3)))
@@ -60,7 +59,6 @@ class BatchErrors(Study[BatchErrorsSettings]):
         return crossed("alpha={alpha:g}_weights={weights}", alpha=settings.alphas, weights=settings.weight_seeds)
 
     def measure(self, settings: BatchErrorsSettings, cell: Cell, bench: Bench) -> Sequence[Record]:
-        """A record for each mini-batch."""
         alpha, seed, count = cell.values["alpha"], cell.values["weights"], settings.tasks_per_batch
         loop, meta = sinusoid.start(settings.problem, settings.head, alpha, settings.num_steps, seed)
         tasks = sinusoid.draw(settings.problem, settings.batches * count, settings.task_seed)

@@ -40,7 +40,6 @@ class Curves(AccuracyStudy[AccuracySettings]):
     )
 
     def settings(self, request: Request) -> AccuracySettings:
-        """Table1's first data set, for as long as the paper's figure at full size."""
         [first, *_], missing = data_sets(request, self.name)
         return AccuracySettings(
             data_sets=(replace(first, config=lasting(first.config, _META_STEPS[request.scale])),),
@@ -49,7 +48,6 @@ class Curves(AccuracyStudy[AccuracySettings]):
         )
 
     def extra(self, metrics: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """The raw curves."""
         steps = [entry for entry in metrics if entry["kind"] == "train"]
         return {"losses": [step["loss"] for step in steps], "accuracies": [step["accuracy"] for step in steps]}
 

@@ -4,9 +4,8 @@ from typing import ClassVar
 
 from metagrad_studies.accuracy.sizes import MNIST1D, OMNIGLOT20, SINUSOID
 from metagrad_studies.core import Request
-from metagrad_studies.error_and_accuracy import ErrorAccuracy, rows
+from metagrad_studies.error_and_accuracy import ErrorAccuracy, among, rows
 from metagrad_studies.error_and_accuracy.findings import ErrorAccuracySettings
-from metagrad_studies.error_and_accuracy.sizes import among
 
 _ORDERS = (1, 2, 3, 4)
 
@@ -24,7 +23,6 @@ class OrderAccuracy(ErrorAccuracy):
     )
 
     def settings(self, request: Request) -> ErrorAccuracySettings:
-        """The sinusoid needs no files."""
         keys = (SINUSOID, OMNIGLOT20) if request.scale == "small" else (SINUSOID, MNIST1D, OMNIGLOT20)
         available, missing = among(request, keys)
         return ErrorAccuracySettings(

@@ -14,8 +14,7 @@ from metagrad_studies.core.verdicts import counted, most
 
 _STEPS, _WINDOW, _ORDER = 5, 4, 1  # K, C and L as published
 
-_PLAIN = row("Hybrid plain", _ORDER, Hybrid(window=_WINDOW, order=_ORDER))
-"""Equation 39 as it is printed."""
+_PLAIN = row("Hybrid plain", _ORDER, Hybrid(window=_WINDOW, order=_ORDER))  # Equation 39 as it is printed
 
 _PUBLISHED = row(
     "Hybrid L/K", _ORDER, Split(_WINDOW, late=Binomial(order=_ORDER, scale=_ORDER / _STEPS), early=FirstOrder())
@@ -37,7 +36,6 @@ class Table2(AccuracyStudy[AccuracySettings]):
     )
 
     def settings(self, request: Request) -> AccuracySettings:
-        """As table1's, with other rows."""
         available, missing = data_sets(request, self.name)
         published = request.as_published
         ours = [] if published else [*ordered(_ORDER, "Binomial plain"), replace(_PLAIN, ours=True)]

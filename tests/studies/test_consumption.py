@@ -12,8 +12,7 @@ from metagrad_studies.core.records import Records
 from metagrad_studies.core.runner import carry_out
 from metagrad_studies.core.study import Request
 from metagrad_studies.fig4 import Consumption
-from metagrad_studies.fig4.contenders import contenders
-from metagrad_studies.instruments.utilisation import Clock, sampled
+from metagrad_studies.fig4.contenders import contenders, sampled, timed
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +46,7 @@ def test_the_study_from_end_to_end(tiny, tmp_path, monkeypatch):
 
 
 def test_the_clock_tells_work_from_waiting():
-    clock = Clock(torch.device("cpu"))
-    wall, work = clock(lambda: time.sleep(0.2))
+    wall, work = timed(lambda: time.sleep(0.2), torch.device("cpu"))
     assert wall >= 0.2
     assert work < 0.1
 

@@ -32,12 +32,10 @@ class Method:
 
     @property
     def family(self) -> str:
-        """The estimator's class."""
         return self.estimator.partition("(")[0]
 
     @property
     def key(self) -> str:
-        """For names of directories."""
         return "-".join((*self.name.replace("/", " ").replace(",", "").split(), str(self.order)))
 
 

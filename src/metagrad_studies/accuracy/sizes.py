@@ -15,13 +15,8 @@ from metagrad.experiments.problems import ImageClassification, OmniglotClassific
 from metagrad_studies.accuracy.tables import DataSet
 from metagrad_studies.core import Request
 
-SINUSOID, MNIST1D, OMNIGLOT5, OMNIGLOT20, CIFAR = (
-    "sinusoid",
-    "mnist1d-5way-1shot",
-    "omniglot-5way-1shot",
-    "omniglot-20way-1shot",
-    "cifar-fs-5way-1shot",
-)
+SINUSOID, MNIST1D, CIFAR = "sinusoid", "mnist1d-5way-1shot", "cifar-fs-5way-1shot"
+OMNIGLOT5, OMNIGLOT20 = "omniglot-5way-1shot", "omniglot-20way-1shot"
 _PAPER = {
     "mini-imagenet-5way-1shot": "miniImageNet 5-way 1-shot",
     "mini-imagenet-5way-5shot": "miniImageNet 5-way 5-shot",

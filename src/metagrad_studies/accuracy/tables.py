@@ -16,8 +16,7 @@ from metagrad_studies.core.plots import COLORS, label, panels
 from metagrad_studies.core.verdicts import Compared, written
 from metagrad_studies.instruments.training import pooled, pooled_difference
 
-SEEDS = (10, 11, 12)
-"""1 and 2 are those of the validation and test tasks."""
+SEEDS = (10, 11, 12)  # 1 and 2 are those of the validation and test tasks
 
 AS_PUBLISHED: Mapping[str, Any] = {"seeds": SEEDS[:1], "spread": "standard error"}
 """Fields of the settings: the paper's code has one seed, and the paper prints standard errors over tasks."""
@@ -47,12 +46,10 @@ class AccuracySettings:
 
     @property
     def maml(self) -> Method:
-        """What the others are compared with."""
         return named(self.methods, "MAML")[0]
 
     @property
     def seeds_in_words(self) -> str:
-        """How many."""
         return "1 seed" if len(self.seeds) == 1 else f"{len(self.seeds)} seeds"
 
 

@@ -66,7 +66,6 @@ class Anil(AccuracyStudy[HeadSettings]):
     )
 
     def settings(self, request: Request) -> HeadSettings:
-        """As table1's."""
         available, missing = data_sets(request, self.name)
         small, anchor = request.scale == "small", ANCHOR[request.scale]
         rows: list[Method] = [FOMAML, row("FO-B-MAML", 0, FiniteDifference(), anchor)]

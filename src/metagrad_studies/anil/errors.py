@@ -75,7 +75,7 @@ def _curvature(config: Experiment, weights: Mapping[str, Tensor], task: Task) ->
         learner.model(task.support.inputs[0])
         handle.remove()
     inputs = torch.cat([features[0], torch.ones(len(features[0]), 1, dtype=features[0].dtype)], dim=1)
-    return rule.lr / 2 * torch.linalg.matrix_norm(inputs, 2).square().item() / len(inputs)
+    return cast(float, rule.lr) / 2 * torch.linalg.matrix_norm(inputs, 2).square().item() / len(inputs)
 
 
 def _bound(estimator: Estimator, curvature: float, steps: int) -> float | None:

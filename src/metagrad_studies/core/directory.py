@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from metagrad import opening
@@ -65,9 +66,9 @@ class StudyDirectory:
         was = read_json(path / MANIFEST)
         for field in ("format", "study", "scale", "as_published", "settings"):
             if _as_read_now(was.get(field)) != _as_read_now(manifest[field]):
+                there, here = (shorten(json.dumps(each.get(field)), 200, placeholder="…") for each in (was, manifest))
                 raise ValueError(
-                    f"{path} has {field} {_brief(was.get(field))} and this is {_brief(manifest[field])}; "
-                    "choose another --out, or delete that directory"
+                    f"{path} has {field} {there} and this is {here}; choose another --out, or delete that directory"
                 )
         held = lock(path)
         if held is None:
@@ -181,8 +182,3 @@ def _as_read_now(value: Any) -> Any:
             return json.loads(json.dumps(Experiment.from_json(value).to_json()))
         return {name: _as_read_now(part) for name, part in value.items()}
     return [_as_read_now(part) for part in value] if isinstance(value, list) else value
-
-
-def _brief(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 200 else text[:200] + "…"

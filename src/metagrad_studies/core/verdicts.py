@@ -24,9 +24,7 @@ def over_seeds_and_tasks(values: Sequence[Tensor]) -> Interval:
     distribution at Satterthwaite's degrees of freedom, V²/((s_S²/S)²/(S−1) + (s_n²/n)²/(n−1)): 1.96 where many tasks
     decide, 4.30 where three seeds do. What is left of a value beside its seed's and its task's share is counted in both
     terms: a little too wide where that is most of it. One seed gives the interval over tasks, one task that over seeds.
-
-    Args:
-        values: a vector [n] for each seed; of a difference, the difference of the two vectors.
+    `values` are a vector [n] for each seed; of a difference, the difference of the two vectors.
 
     Raises:
         ValueError: no seeds, or vectors of several lengths: their tasks were not the same.

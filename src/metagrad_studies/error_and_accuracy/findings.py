@@ -107,8 +107,7 @@ def pooled_error(records: Records, data: DataSet, method: Method) -> tuple[float
     return math.exp(logs.mean), math.exp(low), math.exp(high)
 
 
-BARS: Mapping[int, float] = {2: 0.9, 1: 0.6}
-"""The share of the gap that the learned center is to close, by order."""
+BARS: Mapping[int, float] = {2: 0.9, 1: 0.6}  # The share of the gap that the learned center is to close, by order
 
 _NAMED = 4  # exceptions told by name, a data set
 

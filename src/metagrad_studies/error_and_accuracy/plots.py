@@ -113,7 +113,9 @@ def _listing(settings: ErrorAccuracySettings, records: Records, data: DataSet) -
         cells.append("" if distance is None else what.written(distance, signed=True))
         closed = share(records, data, (FOMAML, exact), method, 1.0).closed if method not in (FOMAML, exact) else None
         cells.append("" if closed is None else f"{100 * closed:.0f} %".replace("-", "−"))
-        cells.append("0" if method == exact else _interval(*pooled_error(records, data, method)))
+        error, low, high = pooled_error(records, data, method)
+        spread = f" ({low:.2g} to {high:.2g})" if low <= high else ""  # one seed has none
+        cells.append("0" if method == exact else f"{error:.2g}{spread}")
         # Medians: neither compiling nor what else the machine did counts.
         timed = [r for r in trained if r["seconds_per_meta_step"] is not None]
         times = [r["seconds_per_meta_step"] * r["meta_steps"] for r in timed]
@@ -132,11 +134,6 @@ def _around(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values, default=0.0), max(values, default=0.0)
     margin = _MARGIN * (high - low) or 1.0
     return low - margin, high + margin
-
-
-def _interval(middle: float, low: float, high: float) -> str:
-    """One seed has no interval."""
-    return f"{middle:.2g} ({low:.2g} to {high:.2g})" if low <= high else f"{middle:.2g}"
 
 
 class Pictured(Study[ErrorAccuracySettings]):

@@ -18,9 +18,8 @@ from metagrad.training.evaluation import joined, moved
 from metagrad.tree import Tree
 from metagrad_studies.core import Bench, Cell, Record, Request, crossed
 from metagrad_studies.error_grid import elsewhere
-from metagrad_studies.error_grid.findings import Judged
-from metagrad_studies.error_grid.plots import Pictured
-from metagrad_studies.error_grid.records import ErrorGridSettings, GridNetwork
+from metagrad_studies.error_grid.records import GridNetwork, GridSettings
+from metagrad_studies.error_grid.results import Results
 from metagrad_studies.error_vs_order.records import FAMILIES, LEARNED, by_order
 from metagrad_studies.instruments import training
 from metagrad_studies.instruments.task_errors import Errors, task_errors
@@ -31,7 +30,7 @@ _CROSS_ENTROPY = (0.01, 0.1, 0.4)
 _SQUARED = (0.01,)
 
 
-class ErrorGrid(Judged, Pictured):
+class ErrorGrid(Results):
     """Errors of Truncated, Grouped, Parallel, Binomial plain, scale "paper", center "auto", and of `Auto`'s choice."""
 
     name: ClassVar[str] = "error-grid"
@@ -56,7 +55,7 @@ class ErrorGrid(Judged, Pictured):
         "tuned or tried on it.",
     )
 
-    def settings(self, request: Request) -> ErrorGridSettings:
+    def settings(self, request: Request) -> GridSettings:
         """The generated data sets, and with `data` Omniglot and CIFAR-FS where they are there.
 
         Small and medium: fewer tasks and meta-steps; small has one seed, and Conv4 at K = 5 alone.
@@ -67,7 +66,7 @@ class ErrorGrid(Judged, Pictured):
         scale, data = request.scale, request.data
         if scale == "elsewhere":
             training.require(elsewhere.PRESET, data)
-            return ErrorGridSettings((elsewhere.network(),), (50, 51, 52), task_seed=900, probe_seed=0)
+            return GridSettings((elsewhere.network(),), (50, 51, 52), task_seed=900, probe_seed=0)
         images = [name for name in _IMAGES if data is not None and training.present(name, data)]
         if not images and (data is not None or scale == "late"):
             training.require(_IMAGES[0], data)  # says why not
@@ -77,9 +76,9 @@ class ErrorGrid(Judged, Pictured):
         else:
             measured = tuple(_network(name, scale) for name in (*_GENERATED, *images))
         seeds = {"small": (30,), "late": (32,)}.get(scale, (30, 31, 32))
-        return ErrorGridSettings(measured, seeds)
+        return GridSettings(measured, seeds)
 
-    def cells(self, settings: ErrorGridSettings) -> Sequence[Cell]:
+    def cells(self, settings: GridSettings) -> Sequence[Cell]:
         return [
             cell
             for network in settings.networks
@@ -93,7 +92,7 @@ class ErrorGrid(Judged, Pictured):
             )
         ]
 
-    def measure(self, settings: ErrorGridSettings, cell: Cell, bench: Bench) -> Sequence[Record]:
+    def measure(self, settings: GridSettings, cell: Cell, bench: Bench) -> Sequence[Record]:
         """A record for each estimator, and one for what `Auto` chose."""
         network = next(n for n in settings.networks if n.name == cell.values["network"])
         steps, seed = cell.values["num_steps"], cell.values["seed"]

@@ -37,7 +37,6 @@ class Block(nn.Module):
         self.norms = nn.ModuleList([nn.GroupNorm(4, outside) for _ in range(2)])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block."""
         y = F.silu(self.norms[0](self.first(x)))
         return F.silu(self.skip(x) + self.norms[1](self.second(y)))
 

@@ -32,33 +32,21 @@ class GridNetwork:
 
 @dataclass(frozen=True)
 class Bars:
-    """How good is good enough.
+    """How good is good enough."""
 
-    Args:
-        of_plain: largest median over the grid of the error with center "auto" over that of the plain expansion,
-        plain_above: where the latter is above this.
-        of_truncated: the same over the error of `Truncated`, everywhere,
-        of_paper: and over that with scale "paper".
-        of_best: largest share of the best of the three's error,
-        nearly_all: in at least this share of the grid.
-        within: factor between an estimator's own estimate of its error and the error, in as large a share.
-        tolerance: of `Auto`.
-        rounding: errors below this count as equal.
-    """
-
-    of_plain: float = 0.5
-    plain_above: float = 0.02
-    of_truncated: float = 0.6
-    of_paper: float = 0.7
-    of_best: float = 1.1
-    nearly_all: float = 0.9
-    within: float = 3.0
-    tolerance: float = 0.1
-    rounding: float = 1e-9
+    of_plain: float = 0.5  # largest median over the grid of the error with center "auto" over that of plain,
+    plain_above: float = 0.02  # where the latter is above this
+    of_truncated: float = 0.6  # the same over the error of `Truncated`, everywhere,
+    of_paper: float = 0.7  # and over that with scale "paper"
+    of_best: float = 1.1  # largest share of the best of the three's error,
+    nearly_all: float = 0.9  # in at least this share of the grid
+    within: float = 3.0  # factor between an estimator's own estimate of its error and the error, in as large a share
+    tolerance: float = 0.1  # of `Auto`
+    rounding: float = 1e-9  # errors below this count as equal
 
 
 @dataclass(frozen=True)
-class ErrorGridSettings:
+class GridSettings:
     """Every number of the study."""
 
     networks: tuple[GridNetwork, ...]  # what is measured
@@ -91,7 +79,6 @@ class Entry:
 
     @property
     def error(self) -> float:
-        """Median over tasks."""
         return median(self.errors)
 
     @property
@@ -110,8 +97,7 @@ class Chosen(NamedTuple):
     rounds: int
 
 
-Ratios = dict[tuple[Place, int], float]
-"""By place and order."""
+Ratios = dict[tuple[Place, int], float]  # By place and order
 
 
 @dataclass

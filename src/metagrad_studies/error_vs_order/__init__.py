@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -105,7 +106,7 @@ class NetworkErrors(Results):
                     "products": cost.products,
                     "rounds": cost.rounds,
                     "flops": flops(loop, estimator, meta, first),
-                    "peak_bytes": _peak(loop, estimator, meta, first),
+                    "peak_bytes": peak_bytes(partial(meta_gradient, loop, estimator, meta, first), device),
                     "errors": errors.tolist(),
                 }
             )
@@ -134,10 +135,6 @@ def flops(loop: InnerLoop, estimator: Estimator, meta: Tree, task: Task) -> int:
     with FlopCounterMode(display=False) as counter:
         meta_gradient(replace(loop, link_chunk=1), estimator, meta, task)
     return counter.get_total_flops()
-
-
-def _peak(loop: InnerLoop, estimator: Estimator, meta: Tree, task: Task) -> int:
-    return peak_bytes(lambda: meta_gradient(loop, estimator, meta, task), task.support.inputs.device)
 
 
 STUDY = NetworkErrors()

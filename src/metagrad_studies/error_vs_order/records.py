@@ -45,7 +45,6 @@ class Network:
 
     @property
     def num_steps(self) -> int:
-        """K."""
         return self.experiment["num_steps"]
 
 

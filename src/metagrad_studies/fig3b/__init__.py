@@ -12,6 +12,7 @@ from metagrad.estimators.base import Pullback
 from metagrad_studies.core import Bench, Cell, Record, Request, crossed
 from metagrad_studies.fig3b.results import OrderErrorsSettings, Results
 from metagrad_studies.instruments import sinusoid
+from metagrad_studies.instruments.sinusoid import Head
 from metagrad_studies.instruments.spectra import ranges
 from metagrad_studies.instruments.task_errors import curvatures, estimates, of_batches, plain_estimates, relative
 
@@ -35,15 +36,10 @@ class OrderErrors(Results):
     )
 
     def settings(self, request: Request) -> OrderErrorsSettings:
-        """1000 mini-batches of 10 tasks at any size; "full" has more step sizes, and both heads at that number."""
         full = request.scale == "full"
-        return OrderErrorsSettings(
-            alphas=(0.0003, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.02, 0.03)
-            if full
-            else (0.001, 0.003, 0.005, 0.01, 0.03),
-            batches={"zero": 100, "random": 100 if full else 10},
-            bounded_batches=10 if full else 1,
-        )
+        few, many = (0.001, 0.003, 0.005, 0.01, 0.03), (0.0003, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.02, 0.03)
+        batches: dict[Head, int] = {"zero": 100, "random": 100 if full else 10}
+        return OrderErrorsSettings(alphas=many if full else few, batches=batches, bounded_batches=10 if full else 1)
 
     def cells(self, settings: OrderErrorsSettings) -> Sequence[Cell]:
         return crossed(

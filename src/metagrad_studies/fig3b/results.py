@@ -16,8 +16,7 @@ from metagrad_studies.core.plots import COLORS, label, legend, order_axis, panel
 from metagrad_studies.core.verdicts import over_seeds
 from metagrad_studies.instruments.sinusoid import Head, published_problem
 
-HEADS: Mapping[str, str] = {"zero": "head at zero", "random": "head drawn"}
-"""Words for where the last layer starts."""
+HEADS: Mapping[str, str] = {"zero": "head at zero", "random": "head drawn"}  # Words for where the last layer starts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,8 +23,10 @@ from metagrad_studies.fig4.contenders import (
     TRUNCATED,
     ConsumptionSettings,
     contenders,
+    cuda_sample,
+    sampled,
+    timed,
 )
-from metagrad_studies.instruments.utilisation import Clock, cuda_sample, sampled
 
 _LINES = {  # colour, line, marker
     TRUNCATED: (COLORS["Truncated"], "-", "v"),
@@ -55,7 +57,6 @@ class Consumption(Study[ConsumptionSettings]):
     )
 
     def settings(self, request: Request) -> ConsumptionSettings:
-        """The published network; smaller images, one task and fewer turns at small size."""
         full = request.scale == "full"
         return ConsumptionSettings(
             size=84 if full else 48,
@@ -65,19 +66,16 @@ class Consumption(Study[ConsumptionSettings]):
         )
 
     def cells(self, settings: ConsumptionSettings) -> Sequence[Cell]:
-        each = crossed("{what},shots={shots}", shots=settings.shots, what=("memory", "time"))
-        return [Cell(cell.key, {"what": cell.values["what"], "shots": cell.values["shots"]}) for cell in each]
+        return crossed("{what},shots={shots}", shots=settings.shots, what=("memory", "time"))
 
     def measure(self, settings: ConsumptionSettings, cell: Cell, bench: Bench) -> Sequence[Record]:
-        """A record a contender."""
         device = torch.device(settings.device)
         everyone = contenders(settings, cell.values["shots"])
         if cell.values["what"] == "memory":
             return [{**about, "peak_bytes": peak_bytes(compute, device)} for about, compute in everyone]
-        clock = Clock(device)
         for _, compute in everyone:
-            clock(compute)  # the first call also pays for kernel choice
-        turns = [[clock(compute) for _, compute in everyone] for _ in range(settings.turns)]
+            compute()  # the first call also pays for kernel choice
+        turns = [[timed(compute, device) for _, compute in everyone] for _ in range(settings.turns)]
         threads = torch.get_num_threads()
         sample = cuda_sample(device) if device.type == "cuda" else None
         records: list[Record] = []
@@ -126,14 +124,14 @@ class Consumption(Study[ConsumptionSettings]):
 
 def _table(settings: ConsumptionSettings, records: Records, shots: int) -> Listing:
     rows: list[tuple[object, ...]] = []
-    for timed in records.where(what="time"):
-        family, order = timed["family"], timed["order"]
-        low, middle, high = (1e3 * part for part in _quartiles(timed["seconds"]))
+    for times in records.where(what="time"):
+        family, order = times["family"], times["order"]
+        low, middle, high = (1e3 * part for part in _quartiles(times["seconds"]))
         peak = records.one(what="memory", family=family, order=order)["peak_bytes"]
-        busy = "–" if timed["utilisation"] is None else f"{100 * timed['utilisation']:.0f}"
+        busy = "–" if times["utilisation"] is None else f"{100 * times['utilisation']:.0f}"
         ratio = f"{time_ratio(records, (family, order), (KEPT, None)):.2f}"
-        times = f"{middle:.0f} ({low:.0f} to {high:.0f})"
-        rows.append((family, "" if order is None else order, times, ratio, f"{peak / _MB:.0f}", busy))
+        quartiles = f"{middle:.0f} ({low:.0f} to {high:.0f})"
+        rows.append((family, "" if order is None else order, quartiles, ratio, f"{peak / _MB:.0f}", busy))
     columns = ("", "L", "ms, median (quartiles)", "time / MAML's, graph kept", "peak MB", "utilisation, %")
     return listing(f"One meta-step on {settings.device}, {shots}-shot", columns, rows)
 

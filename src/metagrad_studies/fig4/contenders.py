@@ -1,7 +1,10 @@
-"""One meta-step of a convolutional network by every estimator over L, and by MAML with its graph kept."""
+"""One meta-step of a convolutional network by every estimator over L, and how busy each keeps the processor."""
 
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +14,48 @@ from metagrad import SGD, Batch, Binomial, Exact, FirstOrder, MetaLearner, Task,
 from metagrad.estimators import Estimator
 from metagrad.networks import Conv4
 from metagrad_studies.instruments.graph_maml import graph_meta_gradient
+
+
+def timed(compute: Callable[[], object], device: torch.device) -> tuple[float, float]:
+    """Wall seconds of a computation, and processor seconds of this process with all its threads."""
+    wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
+    wait()
+    began, worked = time.perf_counter(), time.process_time()
+    compute()
+    wait()
+    return time.perf_counter() - began, time.process_time() - worked
+
+
+def sampled(compute: Callable[[], object], sample: Callable[[], float], seconds: float, every: float) -> float:
+    """Mean of `sample`, taken every `every` seconds while `compute` is called again and again for `seconds`."""
+    values: list[float] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            values.append(sample())
+            done.wait(every)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    end = time.perf_counter() + seconds
+    watcher.start()
+    try:
+        while time.perf_counter() < end:
+            compute()
+    finally:
+        done.set()
+        watcher.join()
+    return sum(values) / len(values)
+
+
+def cuda_sample(device: torch.device) -> Callable[[], float] | None:
+    """Share of the time in which a kernel ran on the GPU lately, as its driver reports it; None without pynvml."""
+    try:
+        torch.cuda.utilization(device)
+    except (ImportError, RuntimeError):
+        return None
+    return lambda: torch.cuda.utilization(device) / 100
+
 
 KEPT, EXACT, FIRST = "MAML, graph kept", "MAML, recomputed", "FOMAML"
 TRUNCATED, TOGETHER, SINGLY = "Truncated", "Binomial", "Binomial, one link at a time"

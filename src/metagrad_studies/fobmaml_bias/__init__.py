@@ -43,7 +43,6 @@ class Bias(Study[BiasSettings]):
     )
 
     def settings(self, request: Request) -> BiasSettings:
-        """Seconds at small size; more and larger tasks at full size."""
         full = request.scale == "full"
         dimension, examples = (50, 50) if full else (8, 10)
         tasks, draws = (200, 100) if full else (30, 30)
@@ -92,7 +91,7 @@ class Bias(Study[BiasSettings]):
 
     def listings(self, settings: BiasSettings, records: Records) -> Sequence[Listing]:
         slopes = [
-            (sides, solver, _text(_slope(records, sides, solver)), f"{_RATES[sides]:.3f}")
+            (sides, solver, written(_slope(records, sides, solver), 3, 1.0), f"{_RATES[sides]:.3f}")
             for solver in _SOLVERS
             for sides in _RATES
         ]
@@ -114,7 +113,7 @@ class Bias(Study[BiasSettings]):
         rates: list[Finding] = []
         for sides, rate in _RATES.items():
             slope = _slope(records, sides, "apart")
-            measured = f"Slope {_text(slope)}, {precisions}, {settings.tasks} tasks, solves that err apart"
+            measured = f"Slope {written(slope, 3, 1.0)}, {precisions}, {settings.tasks} tasks, solves that err apart"
             held = abs(slope.mean - rate) <= settings.tolerance
             text = f"{measured}; held where within {settings.tolerance:g} of {rate:.3f}."
             rates.append(Finding(_CLAIMS[sides], text, held))
@@ -124,7 +123,7 @@ class Bias(Study[BiasSettings]):
             Finding(
                 "The rates are upper bounds: no solver of precision δ does worse.",
                 "Solves from the same start with the same number of steps err alike, and their errors cancel: slopes "
-                f"{', '.join(f'{_text(slope)} ({sides})' for sides, slope in slopes.items())}.",
+                f"{', '.join(f'{written(slope, 3, 1.0)} ({sides})' for sides, slope in slopes.items())}.",
                 all(slope.mean + slope.half_width >= _RATES[sides] for sides, slope in slopes.items()),
             ),
         ]
@@ -136,10 +135,6 @@ def _slope(records: Records, sides: str, solver: str) -> Interval:
     x, y = (torch.tensor(line.column(f), dtype=torch.float64).log() for f in ("precisions", "best_errors"))
     x, y = x - x.mean(0), y - y.mean(0)
     return interval((x * y).sum(0) / x.square().sum(0))
-
-
-def _text(slope: Interval) -> str:
-    return written(slope, 3, 1.0)
 
 
 def _draw_best(axes: Axes, records: Records) -> None:

@@ -62,7 +62,6 @@ class Memory(Study[MemorySettings]):
     )
 
     def settings(self, request: Request) -> MemorySettings:
-        """Up to 250 channels and 50 steps at either size; more points, and more resident sizes, at full size."""
         full = request.scale == "full"
         steps = (5, 10, 20, 30, 40, 50) if full else (5, 10, 20, 50)
         return MemorySettings(
@@ -86,7 +85,6 @@ class Memory(Study[MemorySettings]):
         ]
 
     def measure(self, settings: MemorySettings, cell: Cell, bench: Bench) -> Sequence[Record]:
-        """Peak and time of one meta-gradient."""
         way, channels, steps = (cell.values[name] for name in ("way", "channels", "steps"))
         compute = meta_gradient(settings.workload, way, channels, steps)
         began = time.perf_counter()

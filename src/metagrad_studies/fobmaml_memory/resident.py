@@ -3,10 +3,9 @@
 Unlike the sizes of live tensors this knows the workspaces inside operations, and what the allocator wastes.
 """
 
-import json
-import subprocess
 import sys
-from dataclasses import asdict
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -21,12 +20,16 @@ def peak_resident_growth(workload: Workload, name: str, channels: int, num_steps
     """
     if sys.platform == "win32" or workload.device != "cpu":
         return None
-    asked = json.dumps([asdict(workload), name, channels, num_steps, torch.get_num_threads()])
-    command = [sys.executable, "-m", "metagrad_studies.fobmaml_memory.resident", asked]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ValueError(f"the process that measures {name} failed: {done.stderr.strip().splitlines()[-1:]}")
-    return int(done.stdout)
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return process.submit(_growth, workload, name, channels, num_steps, torch.get_num_threads()).result()
+
+
+def _growth(workload: Workload, name: str, channels: int, num_steps: int, threads: int) -> int:
+    torch.set_num_threads(threads)
+    compute = meta_gradient(workload, name, channels, num_steps)
+    before = _peak()
+    compute()
+    return _peak() - before
 
 
 def _peak() -> int:
@@ -37,16 +40,3 @@ def _peak() -> int:
     import resource  # noqa: PLC0415 -- there is none on Windows, where this is not called
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _main() -> None:
-    workload, name, channels, num_steps, threads = json.loads(sys.argv[1])
-    torch.set_num_threads(threads)
-    compute = meta_gradient(Workload(**workload), name, channels, num_steps)
-    before = _peak()
-    compute()
-    print(_peak() - before)
-
-
-if __name__ == "__main__":
-    _main()

@@ -16,8 +16,7 @@ from metagrad.training.evaluation import moved
 from metagrad_studies.instruments.graph_maml import graph_meta_gradient
 
 _KERNEL = 3
-KEPT = "MAML, graph kept"
-"""Back-propagation through the graph of the whole loop, which no `MetaLearner` does."""
+KEPT = "MAML, graph kept"  # Back-propagation through the graph of the whole loop, which no `MetaLearner` does
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,6 @@ class Signals(Study[SignalsSettings]):
     )
 
     def settings(self, request: Request) -> SignalsSettings:
-        """Some hundred meta-steps with 3 seeds, or ten times as many with 5."""
         full = request.scale == "full"
         return SignalsSettings(
             meta_steps=3000 if full else 300,
@@ -69,7 +68,6 @@ class Signals(Study[SignalsSettings]):
         ]
 
     def measure(self, settings: SignalsSettings, cell: Cell, bench: Bench) -> Sequence[Record]:
-        """Train, validate on the way, test the best weights."""
         config = experiment(settings, cell.values["method"], cell.values["outer"], cell.values["seed"])
         bench = replace(bench, data=None)
         diverged = diverges(config, bench)
@@ -106,7 +104,7 @@ class Signals(Study[SignalsSettings]):
             runs = {outer: records.where(method=method, outer=outer) for outer in _OUTER}
             reached = (written(pooled(each, "accuracy"), 1) for each in runs.values())
             diverged = ", ".join(f"{sum(each.column('diverged'))} {outer}" for outer, each in runs.items())
-            rows.append((method, *reached, written(_gain(records, method), 1), diverged))
+            rows.append((method, *reached, written(_against(records, method, method, beside="plain"), 1), diverged))
         others = [method for method in _COLORS if method != "MAML"]
         beside = ((m, *(written(_against(records, m, "MAML", outer), 1) for outer in _OUTER)) for m in others)
         columns = ("method", *_OUTER, "normalised − plain", "runs that diverged")
@@ -119,7 +117,7 @@ class Signals(Study[SignalsSettings]):
         symmetric, close = _SIDES[0], settings.close
         apart = {method: _against(records, method, "MAML") for method in _SIDES}
         ahead = {other: _against(records, symmetric, other) for other in ("FOMAML", "Reptile")}
-        gains = {method: _gain(records, method) for method in _SIDES}
+        gains = {method: _against(records, method, method, beside="plain") for method in _SIDES}
         same = {method: _against(records, method, "iMAML") for method in _SIDES}
         either_way = [*same.values(), *(Interval(-entry.mean, entry.half_width) for entry in same.values())]
         reached = pooled(records.where(method=symmetric, outer="normalised"), "accuracy")
@@ -168,13 +166,8 @@ def _draw(final: Axes, course: Axes, runs: Records, at: float) -> None:
     course.plot(at_steps, mean, markersize=4, linestyle=style, label=f"{method}, {outer}", **look)
 
 
-def _against(records: Records, method: str, other: str, outer: str = "normalised") -> Interval:
-    one, two = (records.where(method=name, outer=outer) for name in (method, other))
-    return pooled_difference(one, two, "accuracy")
-
-
-def _gain(records: Records, method: str) -> Interval:
-    one, two = (records.where(method=method, outer=outer) for outer in ("normalised", "plain"))
+def _against(records: Records, method: str, other: str, outer: str = "normalised", beside: str = "") -> Interval:
+    one, two = records.where(method=method, outer=outer), records.where(method=other, outer=beside or outer)
     return pooled_difference(one, two, "accuracy")
 
 

@@ -28,6 +28,5 @@ def graph_meta_gradient(model: nn.Module, loss: Measure, lr: float, num_steps: i
             adapted = {name: p - lr * slope for (name, p), slope in zip(adapted.items(), slopes, strict=True)}
         query_loss = loss(functional.call(model, adapted, query[0]), query[1])
         gradient = torch.autograd.grad(query_loss, list(start.values()))
-        for name, part in zip(start, gradient, strict=True):
-            total[name] = total[name] + part / count if name in total else part / count
+        total = {name: total.get(name, 0) + part / count for name, part in zip(start, gradient, strict=True)}
     return total

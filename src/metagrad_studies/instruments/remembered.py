@@ -30,15 +30,12 @@ class RememberedChain:
         return len(self._chain)
 
     def window(self, start: int, stop: int) -> "RememberedChain":
-        """The links `start` to `stop - 1`, with what is known of them."""
         return RememberedChain(self._chain.window(start, stop), self._known[start:stop])
 
     def beyond(self) -> Chain:
-        """The step that would come next, as it is."""
         return self._chain.beyond()
 
     def direct(self, k: int, cotangent: Tree) -> Pulled:
-        """As it is; no product."""
         return self._chain.direct(k, cotangent)
 
     def curvature(self, k: int, direction: Tree) -> tuple[Tree, Tree]:

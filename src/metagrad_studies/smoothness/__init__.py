@@ -36,7 +36,6 @@ class Smoothness(Results):
     )
 
     def settings(self, request: Request) -> SmoothnessSettings:
-        """The two generated problems; "full" trains them for longer, with more seeds and tasks."""
         full = request.scale == "full"
         points = (0, 10, 20, 40, 80, 160, 320)
         sinusoid, digits = ((*points, 640, 1280, last) if full else points for last in (2500, 3000))
@@ -54,7 +53,6 @@ class Smoothness(Results):
         ]
 
     def measure(self, settings: SmoothnessSettings, cell: Cell, bench: Bench) -> Sequence[Record]:
-        """A training, and a record at each of its points."""
         problem = next(p for p in settings.problems if p.name == cell.values["problem"])
         config = replace(Experiment.from_json(problem.experiment), seed=cell.values["seed"])
         learner, sources = build(config)

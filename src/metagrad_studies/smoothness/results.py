@@ -59,8 +59,7 @@ def fitted(gradient_norms: Sequence[float], smoothness: Sequence[float]) -> Line
     return Line((y.mean() - slope * x.mean()).item(), slope.item(), explained.item())
 
 
-Pairs = tuple[list[float], list[float]]
-"""Norms of gradients, and the smoothness there."""
+Pairs = tuple[list[float], list[float]]  # Norms of gradients, and the smoothness there
 
 
 class View(NamedTuple):

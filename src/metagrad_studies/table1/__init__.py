@@ -54,7 +54,6 @@ class Table1(AccuracyStudy[AccuracySettings]):
     )
 
     def settings(self, request: Request) -> AccuracySettings:
-        """The paper's settings at full size; sizes for CPUs below."""
         available, missing = data_sets(request, self.name)
         orders, published = (2,) if request.scale == "small" else range(1, _STEPS), request.as_published
         return AccuracySettings(

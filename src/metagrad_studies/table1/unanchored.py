@@ -17,16 +17,12 @@ class UnanchoredImplicit(Estimator):
     solution that the formula is about: use `Implicit` with a proximal term. For large λ this is `FirstOrder`.
     Cost: n + 1 products in n + 1 rounds. When it is wrong: always. Source: code of the binomial paper.
 
-    Args:
-        iterations: n, at least 1.
-        strength: λ, positive.
-
     Raises:
         ValueError: an argument out of range.
     """
 
-    iterations: int = 5
-    strength: float = 100.0
+    iterations: int = 5  # n, at least 1
+    strength: float = 100.0  # λ, positive
 
     def __post_init__(self) -> None:
         checks.integer("iterations", self.iterations, least=1)
