@@ -315,6 +315,7 @@ def test_a_learner_of_ones_own(make):
         (lambda net: learner(net).unroll(data(1), stops=[4]), ValueError, "each of stops must be at most 3"),
         (lambda net: learner(net).unroll(data(1)).at(2), ValueError, "no stop at step 2, there are 3"),
         (lambda net: learner(net).unroll(data(1), state=learner(net, rule=SGD(0.1, 0.9)).unroll(data(1)).state), ValueError, "no branch 'velocity'|is that of SGD"),
+        (lambda net: learner(net).unroll(data(1), state=learner(net, adapts="0").unroll(data(1)).state), ValueError, "another learner: only one of the two adapts 2.bias, 2.weight"),
         (lambda net: learner(net).unroll(lambda k: None), TypeError, "step 0 .* returned None"),
         (lambda net: learner(net).backward(Task(Batch(tensor(2, N, 2).requires_grad_(), tensor(2, N, 1)), data(2, 2))), ValueError, "support inputs requires a gradient"),
         (lambda net: setattr(learner(net), "num_steps", 10), AttributeError, "num_steps of a MetaLearner does not change"),

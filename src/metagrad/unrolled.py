@@ -23,6 +23,9 @@ from metagrad.tree import Tree
 class CarriedState:
     """Where an inner loop stands: `unroll(…, state=…)` carries on from there.
 
+    A start that stands on the tape, such as class means of a support set, is one too: `CarriedState(
+    rule.initial_state({name: tensor}), 0, rule)`, with a tensor for each parameter that adapts.
+
     Attributes:
         values: the rule's state, its tensors on the tape.
         step: how many inner steps were taken.
@@ -37,14 +40,17 @@ class CarriedState:
         """The same values, cut off from the steps that led to them."""
         return replace(self, values=tree.detach(self.values))
 
-    def check(self, rule: UpdateRule) -> None:
-        """Refuse a state that another kind of rule left.
+    def check(self, rule: UpdateRule, start: Tree) -> None:
+        """Refuse a state of other parameters than those of `start`, or one that another kind of rule left.
 
         Raises:
-            ValueError: it did.
+            ValueError: it is one.
         """
-        expected = rule.initial_state(cast(dict[str, Tree], self.values)["adapted"])
-        if {path for path, _ in tree.items(expected)} != {path for path, _ in tree.items(self.values)}:
+        adapted = cast(dict[str, Tree], self.values)["adapted"]
+        if (other := _paths(adapted)) != _paths(start):
+            names = ", ".join(sorted(other ^ _paths(start))[:3])
+            raise ValueError(f"state is that of another learner: only one of the two adapts {names}")
+        if _paths(cast(Tree, rule.initial_state(adapted))) != _paths(self.values):
             raise ValueError(f"state is that of {self.rule!r}, and this learner steps by {rule!r}: carry on with one")
 
 
@@ -113,11 +119,11 @@ class Unrolling:
         """Unroll from stop to stop, each stretch one node.
 
         Raises:
-            ValueError: a stop outside 1..K, or a state of another rule.
+            ValueError: a stop outside 1..K, or a state of another rule or other parameters.
         """
         loop, stretch = self.stretch.loop, self.stretch
         if state is not None:
-            state.check(loop.rule)
+            state.check(loop.rule, loop.learner.start(stretch.meta))
             stretch = replace(stretch, before=state.values)
         taken = 0 if state is None else state.step
         ends = _ends(stops, num_steps)
@@ -142,6 +148,10 @@ class Unrolling:
             stretch = replace(stretch, before=part.state)
         reached[num_steps].stops = reached
         return reached[num_steps]
+
+
+def _paths(of: Tree) -> set[str]:
+    return {path for path, _ in tree.items(of)}
 
 
 def _ends(stops: Iterable[int], num_steps: int) -> Sequence[int]:
