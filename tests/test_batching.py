@@ -1,5 +1,7 @@
 """The same numbers however tasks and links are batched, for every estimator; and tasks that do not fit are refused."""
 
+import re
+
 import pytest
 import torch
 
@@ -32,6 +34,7 @@ from metagrad.estimators import ConjugateGradient, Neumann
 from metagrad.estimators.base import Pullback
 from metagrad.estimators.families import families
 from metagrad.functional import trainable
+from metagrad.memory import peak_bytes
 from metagrad.prepared import NonFiniteError
 
 STEPS = 4
@@ -237,3 +240,41 @@ def test_task_chunk_below_one():
         meta_gradient(subject.loop, Exact(), meta, make_tasks(features), task_chunk=0)
     with pytest.raises(TypeError, match="estimator must be one such as"):
         meta_gradient(subject.loop, "exact", meta, make_tasks(features))
+
+
+class Wide(torch.nn.Module):
+    """So many parameters that memory decides. [N, 4] to [N, 3]."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(4, 200), torch.nn.Tanh(), torch.nn.Linear(200, 200))
+        self.head = torch.nn.Linear(200, 3)
+
+    def forward(self, inputs):
+        return self.head(self.layers(inputs))
+
+
+@pytest.mark.parametrize("estimator", [Exact(), Binomial(2), Binomial(2, center="auto"), Truncated(2)], ids=repr)
+def test_what_runs_side_by_side_keeps_to_the_budget(estimator):
+    tasks, budget = make_tasks((4,), tasks=6), 16 * 2**20
+    planned, unlimited, alone = (
+        MetaLearner(Wide().double(), LOSS, SGD(0.1), STEPS, estimator, **options)
+        for options in ({"side_by_side": budget}, {"side_by_side": 1e12}, {"task_chunk": 1, "link_chunk": 1})
+    )
+    planned.load_state_dict(alone.state_dict())
+    assert_same(planned.meta_gradient(tasks), alone.meta_gradient(tasks), tolerance=1e-10)
+    unlimited.meta_gradient(tasks)
+    peaks = [
+        peak_bytes(lambda learner=learner: learner.meta_gradient(tasks), torch.device("cpu"))
+        for learner in (planned, unlimited)
+    ]
+    assert peaks[0] <= 1.25 * budget < peaks[1]
+    assert re.fullmatch(r"\d of 6 tasks.* side by side: .* and 16 MiB may stand side by side", planned.plan)
+
+
+def test_small_models_run_side_by_side_and_convolutions_on_a_cpu_one_by_one():
+    for name, sentence in (("mlp", "everything side by side"), ("conv4", "one task and one inner step at a time")):
+        make, features = MODELS[name]
+        learner = MetaLearner(make().double(), LOSS, SGD(0.1), STEPS, Exact())
+        learner.meta_gradient(make_tasks(features))
+        assert learner.plan.startswith(sentence)

@@ -40,7 +40,7 @@ def test_who_does_not_walk_back_keeps_no_path(estimator, options):
 
 
 def test_link_chunk_bounds_a_round():
-    everything, few = peak(Binomial(2), 12), peak(Binomial(2), 12, link_chunk=2)
+    everything, few = (peak(Binomial(2), 12, link_chunk=links) for links in (12, 2))
     assert few < 0.5 * everything
 
 
@@ -48,7 +48,7 @@ def test_task_chunk_bounds_what_runs_side_by_side():
     torch.manual_seed(0)
     tasks = make_tasks((1, 16, 16), tasks=8)
     peaks = []
-    for chunk in (None, 2):
+    for chunk in (8, 2):
         learner = MetaLearner(make_conv().double(), F.cross_entropy, SGD(0.01), 3, Exact(), task_chunk=chunk)
         peaks.append(peak_bytes(lambda learner=learner: learner.meta_gradient(tasks), torch.device("cpu")))
     assert peaks[1] < 0.5 * peaks[0]

@@ -72,8 +72,10 @@ class MetaLearner(MetaModule):
         batch_statistics: by what batch norm normalises: "batch", "running", or None for what the module's mode says:
             in train mode each batch, running ones untouched (the convention of MAML); in eval mode the running ones.
         curvature: how one curvature product is done, from `metagrad.inner.curvature`.
-        task_chunk: how many tasks run side by side; None for all, 1 for a plain loop.
-        link_chunk: how many inner steps' products run side by side in one round; None for all.
+        task_chunk: how many tasks run side by side, 1 for a plain loop; None for what suits the model: `learner.plan`.
+        link_chunk: how many inner steps' products run side by side in one round; None likewise.
+        side_by_side: most bytes that tasks and steps side by side may hold where these are None; None for 64 MiB on a
+            CPU and a quarter of a GPU.
         trajectory: which inner states are kept and which recomputed on the way back, from
             `metagrad.inner.trajectory`: `SquareRoot()` or `Logarithmic()` for long inner loops; None for `Stored()`.
         reuse: of how many of the last inner steps the graph of the gradient is kept for the curvature products. Memory:
@@ -125,6 +127,7 @@ class MetaLearner(MetaModule):
         curvature: CurvatureProduct = reverse_over_reverse,
         task_chunk: int | None = None,
         link_chunk: int | None = None,
+        side_by_side: float | None = None,
         trajectory: Trajectory | None = None,
         reuse: int = 0,
         derivatives: Backend = "auto",
@@ -159,7 +162,7 @@ class MetaLearner(MetaModule):
         policy = wanted(estimator)
         if isinstance(policy, Estimator):
             warn_if_exact(policy, num_steps)
-        self.capture = Capture(capture, streams, otherwise=Eager(task_chunk, derivatives))
+        self.capture = Capture(capture, streams, otherwise=Eager(task_chunk, derivatives, side_by_side))
         self.precision: Precision = precision
         self.batch_statistics: Statistics = batch_statistics
         self._loss = loss  # if it is a module, it moves with the rest
@@ -170,8 +173,13 @@ class MetaLearner(MetaModule):
 
     @property
     def task_chunk(self) -> int | None:
-        """How many tasks run side by side; None for all."""
+        """How many tasks run side by side; None where the plan says it."""
         return self.capture.otherwise.task_chunk
+
+    @property
+    def plan(self) -> str:
+        """How the latest call was evaluated, and why, as a sentence."""
+        return self.capture.plan
 
     def meta_gradient(self, tasks: Task | Iterable[Task]) -> MetaGradient:
         """The mean meta-gradient over `tasks`, without touching any `.grad`; under "auto" it counts as a meta-step.

@@ -9,6 +9,7 @@ import torch
 
 from metagrad import checks, tree
 from metagrad.batching.chunks import Chunk, OfTask, branch, in_chunks, joined
+from metagrad.batching.planning import Planner
 from metagrad.inner.by_autograd import ByAutograd
 from metagrad.inner.derivatives import Derivatives
 from metagrad.inner.loop import InnerLoop
@@ -71,18 +72,23 @@ class Eager:
     one warning, and remembered.
 
     Args:
-        task_chunk: how many tasks run side by side; None for all, 1 for one after another.
+        task_chunk: how many tasks run side by side; None for what the model is planned for, 1 for one after another.
         backend: "autograd" to differentiate by plain `torch.autograd` from the start.
+        side_by_side: most bytes that tasks and links side by side may hold; None for 64 MiB on a CPU and a quarter of
+            a GPU.
 
     Raises:
-        ValueError: `task_chunk` below 1, or an unknown backend.
+        ValueError: `task_chunk` below 1, an unknown backend, or no bytes.
     """
 
-    def __init__(self, task_chunk: int | None = None, backend: Backend = "auto") -> None:
+    def __init__(
+        self, task_chunk: int | None = None, backend: Backend = "auto", side_by_side: float | None = None
+    ) -> None:
         if task_chunk is not None:
             checks.integer("task_chunk", task_chunk, least=1)
         if backend not in ("auto", "autograd"):
             raise ValueError(f"derivatives must be 'auto' or 'autograd', got {backend!r}")
+        self.planner = Planner(task_chunk, side_by_side)
         self._way = Way(task_chunk, False, backend == "autograd", None)
         if self._way.by_autograd:
             self._way = replace(self._way, task_chunk=1, one_by_one=True)
@@ -90,8 +96,17 @@ class Eager:
 
     @property
     def task_chunk(self) -> int | None:
-        """How many tasks run side by side; None for all."""
+        """How many tasks run side by side; None where the plan says it."""
         return self._way.task_chunk
+
+    @property
+    def plan(self) -> str:
+        """What runs side by side at present, and why, as a sentence."""
+        if self._way.by_autograd:
+            return "one task and one inner step at a time, differentiated by plain torch.autograd"
+        if self._way.one_by_one or self._way.seed is not None:
+            return "one task and one inner step at a time"
+        return self.planner.latest.why if self.planner.latest else "nothing has run yet"
 
     def run(self, job: Job, loop: InnerLoop, meta: Tree, tasks: Prepared, asked_once: int = 0) -> Tree:
         """Evaluate the job, by the first way that works.
@@ -99,7 +114,7 @@ class Eager:
         Raises:
             Exception: what the plainest way raised, where none works.
         """
-        return self.first_that_works(lambda way: self.attempt(way, job, loop, meta, tasks), loop)
+        return self.first_that_works(lambda way: self.attempt(way, job, loop, meta, tasks, asked_once), loop)
 
     def first_that_works(self, attempt: Callable[[Way], Result], loop: InnerLoop) -> Result:
         """What an attempt gives by the present way, or by the next plainer one that it succeeds by; kept from then on.
@@ -126,12 +141,25 @@ class Eager:
             self._way, self._worked = way, True
             return result
 
-    def attempt(self, way: Way, job: Job, loop: InnerLoop, meta: Tree, tasks: Prepared) -> Tree:
+    def attempt(self, way: Way, job: Job, loop: InnerLoop, meta: Tree, tasks: Prepared, asked_once: int) -> Tree:
         """Evaluate the job one way; refuses models that draw random numbers without a seed."""
-        fitting = way.loop(loop)
+        fitting, task_chunk = self.fitting(way, loop, meta, tasks, asked_once)
         chunk = Chunk(job(fitting, way.derivatives(fitting)))
-        chunks, order = in_chunks(tasks, 1 if fitting.seed is not None else way.task_chunk)
+        chunks, order = in_chunks(tasks, task_chunk)
         return without_drawing(chunks[0].device, lambda: joined([chunk(meta, part) for part in chunks], order))
+
+    def fitting(
+        self, way: Way, loop: InnerLoop, meta: Tree, tasks: Prepared, asked_once: int
+    ) -> tuple[InnerLoop, int | None]:
+        """The loop and the number of tasks side by side, as the way or the plan says."""
+        fitting = way.loop(loop)
+        if fitting.seed is not None:
+            return replace(fitting, link_chunk=1), 1
+        if way.one_by_one:
+            return fitting, way.task_chunk
+        largest = max((group for _, group in tasks.groups), key=lambda group: group.count)
+        plan = self.planner.plan(fitting, way.derivatives(fitting), meta, largest, asked_once)
+        return replace(fitting, link_chunk=plan.links), plan.tasks
 
     @staticmethod
     def _plainer(way: Way, error: Exception, loop: InnerLoop) -> Way | None:

@@ -96,7 +96,7 @@ def meta_gradient(
     execution = execution or Eager(task_chunk)
     # Without gradient mode the outermost products build no graph of themselves; `torch.func` is indifferent to it.
     with torch.inference_mode(False), torch.no_grad():
-        asked_once = estimator.asked_once(loop.num_steps)
+        asked_once = estimator.single_products(loop.num_steps)
         result = execution.run(job, loop, tree.detach(meta), prepare(tasks, meta), asked_once)
         measured = branch(result, "each")
         loss = cast(Tensor, branch(measured, "loss"))

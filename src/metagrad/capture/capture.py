@@ -80,11 +80,17 @@ class Capture:
         """Graphs stay behind when a learner is copied or pickled: they are made again where they are needed."""
         return {**self.__dict__, "_executions": {}, "_suited": None}
 
+    @property
+    def plan(self) -> str:
+        """How it is evaluated at present, as a sentence."""
+        captured = {"whole": "compiled as one graph", "pieces": "compiled in pieces: a graph for each derivative"}
+        return captured.get(self.mode, self.otherwise.plan)
+
     def run(self, job: Job, loop: InnerLoop, meta: Tree, tasks: Prepared, asked_once: int = 0) -> Tree:
         """As `Eager.run`; errors too."""
         mode = self._chosen(loop, meta)
         if mode == "off":
-            return self.otherwise.run(job, loop, meta, tasks)
+            return self.otherwise.run(job, loop, meta, tasks, asked_once)
         convolutions = _has_convolutions(meta) and tree.leaves(meta)[0].device.type == "cpu"
         task_chunk = self.otherwise.task_chunk
         if convolutions and mode == "pieces" and task_chunk is None:
@@ -100,7 +106,7 @@ class Capture:
             return joined(execution.run(Chunk(of_task), meta, chunks), order)
         except (CaptureError, RandomModelError) as error:
             # First, so that what fails as written too, such as data that the model cannot take, is that error alone.
-            result = self.otherwise.run(job, loop, meta, tasks)
+            result = self.otherwise.run(job, loop, meta, tasks, asked_once)
             self.mode = "off"
             warnings.warn(
                 f"the meta-gradient cannot be captured, and is evaluated as written from now on: {error}. "

@@ -46,8 +46,9 @@ def foreseen_bytes(
 class _OnShapes(Eager):
     """Without the look at random states, which compares values."""
 
-    def attempt(self, way: Way, job: Job, loop: InnerLoop, meta: Tree, tasks: Prepared) -> Tree:
+    def attempt(self, way: Way, job: Job, loop: InnerLoop, meta: Tree, tasks: Prepared, asked_once: int) -> Tree:
         """Evaluate the job."""
-        chunks, order = in_chunks(tasks, way.task_chunk)
-        chunk = Chunk(job(loop, way.derivatives(loop)))
+        fitting, task_chunk = self.fitting(way, loop, meta, tasks, asked_once)
+        chunks, order = in_chunks(tasks, task_chunk)
+        chunk = Chunk(job(fitting, way.derivatives(fitting)))
         return joined([chunk(meta, part) for part in chunks], order)

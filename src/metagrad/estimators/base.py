@@ -143,10 +143,6 @@ class Estimator(ABC):
     def cost(self, num_steps: int) -> Cost:
         """What `estimate` spends on an inner loop of `num_steps` steps."""
 
-    def asked_once(self, num_steps: int) -> int:
-        """Of how many of the last links `estimate` asks for exactly one product each; 0 where it asks for more."""
-        return 0
-
 
 class Pullback(Estimator):
     """An estimator that pulls the outer gradient back through the chain, and so sees nothing but the chain."""
