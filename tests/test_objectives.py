@@ -355,3 +355,29 @@ def test_learned_settings_per_step_go_on_with_the_last_one():
     assert learner.learned_settings()["lr"].shape == (K,)
     longer = learner.evaluate(Task(data(1, 2), data(2, 2)), num_steps=K + 2).loss
     assert longer.shape == (2, K + 3)
+
+
+@pytest.mark.parametrize("make", [MetaLearner, captured("pieces")], ids=["as-written", "pieces"])
+@pytest.mark.parametrize("options", [{}, {"derivatives": "autograd"}, {"task_chunk": 1, "link_chunk": 1}], ids=repr)
+@pytest.mark.parametrize("estimator", [Exact(), Binomial(2)], ids=repr)
+def test_micro_batches_give_the_whole_batch(make, options, estimator):
+    net, tasks = make_mlp().double(), make_tasks((4,), support=6, query=9)
+    whole = MetaLearner(net, LOSS, SGD(0.1), K, estimator, metrics={"mean": lambda p, t: p.mean()})
+    wanted = whole.meta_gradient(tasks)
+    for parts in (1, 2, 4, 6):  # 9 examples do not divide by these
+        result = make(
+            net, LOSS, SGD(0.1), K, estimator, metrics={"mean": lambda p, t: p.mean()}, micro_batches=parts, **options
+        ).meta_gradient(tasks)
+        close(result.gradient, wanted.gradient)
+        close(result.loss, wanted.loss)
+        close(result.metrics["mean"], wanted.metrics["mean"])
+
+
+def test_micro_batches_need_one_number_of_examples():
+    net = make_mlp().double()
+    with pytest.raises(ValueError, match="micro_batches=7 needs as many examples, and a batch has 6"):
+        MetaLearner(net, LOSS, SGD(0.1), K, Exact(), micro_batches=7).backward(make_tasks((4,)))
+    graph = Objective(lambda m, b: m(b["x"])[b["labelled"]].square().mean())
+    task = Task(*[{"x": tensor(2, N, 4), "labelled": torch.zeros(2, 3, dtype=torch.long)}] * 2)
+    with pytest.raises(ValueError, match="x has 5, labelled has 3"):
+        MetaLearner(net, graph, SGD(0.1), K, Exact(), micro_batches=2).backward(task)

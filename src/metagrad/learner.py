@@ -80,6 +80,8 @@ class MetaLearner(MetaModule):
             `metagrad.inner.trajectory`: `SquareRoot()` or `Logarithmic()` for long inner loops; None for `Stored()`.
         reuse: of how many of the last inner steps the graph of the gradient is kept for the curvature products. Memory:
             that many graphs; saves a gradient a product.
+        micro_batches: into how many parts a batch is divided, for the memory of a part. Losses must be means over
+            examples, the first axis of every tensor; batch norm takes the statistics of each part.
         derivatives: "autograd" differentiates by `torch.autograd` from the start, "auto" where `torch.func` fails.
         seed: of models that draw random numbers, such as dropout in train mode: each inner step of each task draws
             under a seed made of this number, the task's values and the step. None for 0, with a warning where no layer
@@ -130,6 +132,7 @@ class MetaLearner(MetaModule):
         side_by_side: float | None = None,
         trajectory: Trajectory | None = None,
         reuse: int = 0,
+        micro_batches: int = 1,
         derivatives: Backend = "auto",
         seed: int | None = None,
         capture: Mode = "off",
@@ -157,7 +160,7 @@ class MetaLearner(MetaModule):
         elif any(given is not None for given in (loss, query_loss, metrics, adapts, proximal)):
             raise TypeError("a learner of your own has its own losses: leave out loss, query_loss, metrics and adapts")
         path = Stored() if trajectory is None else trajectory
-        loop = InnerLoop(learner, rule, num_steps, curvature, link_chunk, reuse, path, seed)
+        loop = InnerLoop(learner, rule, num_steps, curvature, link_chunk, reuse, path, seed, micro_batches)
         super().__init__(loop, model if model is not None else getattr(learner, "model", None), hyper)
         policy = wanted(estimator)
         if isinstance(policy, Estimator):

@@ -100,5 +100,5 @@ class MetaModule(nn.Module):
 _GIVEN = frozenset(
     {"model", "loss", "rule", "num_steps", "hyper", "learn_start", "adapts", "proximal", "precision"}
     | {"metrics", "query_loss", "curvature", "task_chunk", "link_chunk", "trajectory", "reuse", "seed", "streams"}
-    | {"batch_statistics", "derivatives"}
+    | {"batch_statistics", "derivatives", "micro_batches"}
 )

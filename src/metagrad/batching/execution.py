@@ -62,7 +62,9 @@ class Way:
 
     def derivatives(self, loop: InnerLoop) -> Derivatives:
         """The loop's own, or those of plain autograd."""
-        return ByAutograd(loop.learner, loop.curvature) if self.by_autograd else loop.derivatives()
+        if self.by_autograd:
+            return loop.in_parts(ByAutograd(loop.learner, loop.curvature))
+        return loop.derivatives()
 
 
 class Eager:

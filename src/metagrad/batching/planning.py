@@ -18,7 +18,7 @@ ON_A_CPU = 64 * 2**20
 0.25M parameters takes as long with 8 tasks at once as one by one, and six times the memory."""
 SHARE_OF_A_GPU = 0.25
 IN_A_ROUND = 12
-"""Copies of the adapted parameters that an expansion keeps for each link: directions, products and models of two rounds."""
+"""Copies of the adapted parameters that an expansion keeps for each link: directions, products and models."""
 TOO_SMALL = 20_000
 """Numbers of one task, parameters and data, below which every operation is too short for memory to matter."""
 

@@ -9,6 +9,7 @@ from metagrad import checks, structure
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.derivatives import Derivatives, Direct, linearise
 from metagrad.inner.learner import Learner
+from metagrad.inner.micro_batches import MicroBatched
 from metagrad.inner.motion import Evidence, Motion, Slope
 from metagrad.inner.randomness import task_seed
 from metagrad.inner.trajectory import Stored, Trajectory
@@ -38,6 +39,7 @@ class InnerLoop:
             `metagrad.inner.trajectory`; it applies to the steps before the last `reuse`, which are kept in any case.
         seed: of random models: every evaluation at step k of a task draws under a seed made of this number, the task's
             values and k. Tasks and links then run one at a time. None for models that draw nothing.
+        micro_batches: into how many parts each batch is divided; losses must be means over examples.
 
     Raises:
         TypeError: `rule` is not an update rule, or `trajectory` is not a trajectory.
@@ -59,6 +61,7 @@ class InnerLoop:
     reuse: int = 0
     trajectory: Trajectory = field(default_factory=Stored)
     seed: int | None = None
+    micro_batches: int = 1
 
     def __post_init__(self) -> None:
         if isinstance(self.rule, type) or not isinstance(self.rule, UpdateRule):
@@ -71,6 +74,9 @@ class InnerLoop:
         if self.link_chunk is not None:
             checks.integer("link_chunk", self.link_chunk, least=1)
         checks.integer("reuse", self.reuse, least=0)
+        checks.integer("micro_batches", self.micro_batches, least=1)
+        if self.reuse and self.micro_batches > 1:
+            raise ValueError(f"reuse={self.reuse} keeps graphs of whole batches, so micro_batches must be 1")
         if self.reuse and self.curvature is not reverse_over_reverse:
             raise ValueError(
                 f"reuse={self.reuse} keeps the graph of inner gradients, which {self.curvature.__name__} does not use; "
@@ -81,9 +87,13 @@ class InnerLoop:
         """The state before the first inner step."""
         return self.rule.initial_state(self.learner.start(meta))
 
-    def derivatives(self) -> Direct:
+    def derivatives(self) -> Derivatives:
         """Those of its learner, computed when asked for."""
-        return Direct(self.learner, self.curvature)
+        return self.in_parts(Direct(self.learner, self.curvature))
+
+    def in_parts(self, derivatives: Derivatives) -> Derivatives:
+        """Derivatives of whole batches by way of their parts, where there are several."""
+        return derivatives if self.micro_batches == 1 else MicroBatched(derivatives, self.micro_batches)
 
     def evidence(self, task: Task, num_steps: int) -> Evidence:
         """What one task gives to `num_steps` inner steps.
