@@ -39,7 +39,7 @@ def main(meta_steps=100):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(1, 20), nn.Tanh(), nn.Linear(20, 1))
     rule = LearnedOptimizer(nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1)))
-    nn.init.zeros_(rule.net[2].weight)
+    rule.net[2].load_state_dict({name: torch.zeros_like(p) for name, p in rule.net[2].named_parameters()})
     learner = metagrad.MetaLearner(model, F.mse_loss, rule, 10, metagrad.Exact(), learn_start=False)
     optimizer, draws = torch.optim.Adam(learner.parameters(), lr=0.03), torch.Generator().manual_seed(0)
     held_out = Sinusoids().sample(100, torch.Generator().manual_seed(1))
