@@ -10,37 +10,6 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
-def adamw(lr, betas=(0.9, 0.999), eps=1e-8, decay=0.0):
-    """AdamW, Adam without decay, as a step that starts anew at k = 0; √0 has no derivative, and gets none."""
-    moments = {}
-
-    def step(phi, slopes, k):
-        if k == 0:
-            moments.update({n: (torch.zeros_like(p), torch.zeros_like(p)) for n, p in phi.items()})
-        after = {}
-        for n, p in phi.items():
-            g, (m, v) = slopes[n], moments[n]
-            m, v = betas[0] * m + (1 - betas[0]) * g, betas[1] * v + (1 - betas[1]) * g**2
-            moments[n] = m, v
-            m, v = m / (1 - betas[0] ** (k + 1)), v / (1 - betas[1] ** (k + 1))
-            root = torch.where(v > 0, torch.where(v > 0, v, 1.0).sqrt(), 0.0)
-            after[n] = p * (1 - lr * decay) - lr * m / (root + eps)
-        return after
-
-    return step
-
-
-def clipped(max_norm, step):
-    """Another step on gradients whose norm is at most that."""
-
-    def shortened(phi, slopes, k):
-        norm = torch.cat([g.flatten() for g in slopes.values()]).norm()
-        factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-        return step(phi, {n: factor * g for n, g in slopes.items()}, k)
-
-    return shortened
-
-
 class _Both(nn.Module):
     """Calls a function of (model, batch[, hyper]) with parameters of model and hyper module exchanged."""
 
@@ -51,11 +20,6 @@ class _Both(nn.Module):
     def forward(self, batch):
         result = self.function(self.net, batch, *([] if self.hyper is None else [self.hyper]))
         return result[0] if isinstance(result, tuple) else result
-
-
-def descent(lr):
-    """Gradient descent as a step of (values, gradients, k)."""
-    return lambda phi, slopes, k: {n: p - lr * slopes[n] for n, p in phi.items()}
 
 
 def unrolled(net, inner, support, steps, step, *, hyper=None, adapts=None, around=None):

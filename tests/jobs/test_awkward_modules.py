@@ -7,10 +7,11 @@ from torch import nn
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 from torch.utils.checkpoint import checkpoint
 
-from jobs.by_hand import by_hand, check, descent, one_warning
+from jobs.by_hand import by_hand, check, one_warning
 from metagrad import SGD, Binomial, Exact, MetaLearner, Objective, Task
 from metagrad.inner.loop import QUERY
 from metagrad.inner.randomness import seeded, task_seed
+from rules.by_hand import sgd
 
 K, LR = 3, 0.3
 
@@ -34,7 +35,7 @@ def around(middle):
 def compare(net, given, oracle=None, inner=error, estimator=None, **options):
     """`Exact` of a network against plain autograd, of another one that is the same function where that is needed."""
     result = MetaLearner(net, Objective(inner), SGD(LR), K, estimator or Exact(), **options).meta_gradient(given)
-    check(result, [by_hand(oracle or net, inner, inner, t.support, t.query, K, descent(LR)) for t in given])
+    check(result, [by_hand(oracle or net, inner, inner, t.support, t.query, K, sgd(LR)) for t in given])
 
 
 class Checkpointed(nn.Module):
@@ -73,9 +74,7 @@ def test_dropout_inside_a_checkpoint_draws_the_same_mask_again():
     plain[1].forward = part.forward
     seed = task_seed(task, 0)
     masks = {"around": lambda k: seeded(seed, QUERY if k < 0 else k)}
-    check(
-        learner.meta_gradient([task]), [by_hand(plain, error, error, task.support, task.query, K, descent(LR), **masks)]
-    )
+    check(learner.meta_gradient([task]), [by_hand(plain, error, error, task.support, task.query, K, sgd(LR), **masks)])
 
 
 class OldCube(torch.autograd.Function):
@@ -164,7 +163,7 @@ def test_weight_norm(wrap):
     written_out = nn.Sequential(net[0], WrittenOutNorm(gain, direction, bias), net[2])
     result = MetaLearner(net, Objective(error), SGD(LR), K, Exact()).meta_gradient(given)
     other = MetaLearner(written_out, Objective(error), SGD(LR), K, Exact()).meta_gradient(given)
-    check(other, [by_hand(written_out, error, error, t.support, t.query, K, descent(LR)) for t in given])
+    check(other, [by_hand(written_out, error, error, t.support, t.query, K, sgd(LR)) for t in given])
     theirs = ["0.weight", "0.bias", "1.bias", "1.gain", "1.direction", "2.weight", "2.bias"]
     for (ours, _), name in zip(net.named_parameters(), theirs, strict=True):
         wanted = other.gradient["model"][name]
@@ -223,7 +222,7 @@ def test_modules_that_are_compiled_already(part):
     result = learner.meta_gradient(given)
     inside = {name.replace("_orig_mod.", ""): leaf for name, leaf in result.gradient["model"].items()}
     result.gradient["model"] = inside
-    check(result, [by_hand(plain, error, error, t.support, t.query, K, descent(LR)) for t in given])
+    check(result, [by_hand(plain, error, error, t.support, t.query, K, sgd(LR)) for t in given])
     adapted = learner.adapt(given[0].support)
     assert adapted(given[0].query["x"]).shape == (6, 3)
     learner.backward(given)
@@ -238,7 +237,7 @@ def test_outer_autocast(options, unrolled):
     learner = MetaLearner(net, Objective(error), SGD(LR), K, Exact(), **options)
     exact = learner.meta_gradient([task]).gradient["model"]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        _, slopes = by_hand(net, error, error, task.support, task.query, K, descent(LR))
+        _, slopes = by_hand(net, error, error, task.support, task.query, K, sgd(LR))
         if unrolled:
             query = error(learner.unroll(task.support), task.query)
         else:

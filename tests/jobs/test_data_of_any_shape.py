@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from jobs.by_hand import by_hand, check, descent, one_warning
+from jobs.by_hand import by_hand, check, one_warning
 from metagrad import SGD, Batch, Binomial, Exact, MetaLearner, Objective, SquareRoot, Task
+from rules.by_hand import sgd
 
 LR = 0.1
 
@@ -16,7 +17,7 @@ def compare(net, inner, tasks, *, steps=3, outer=None, lr=LR, estimator=None, **
     """`Exact` (or another estimator) against plain autograd, on a list of tasks."""
     learner = MetaLearner(net, Objective(inner, outer), SGD(lr), steps, estimator or Exact(), **options)
     result = learner.meta_gradient(tasks)
-    each = [by_hand(net, inner, outer or inner, t.support, t.query, steps, descent(lr)) for t in tasks]
+    each = [by_hand(net, inner, outer or inner, t.support, t.query, steps, sgd(lr)) for t in tasks]
     check(result, each)
 
 
@@ -118,7 +119,7 @@ def test_two_inputs_two_outputs_and_a_loss_of_both():
     def written_out(model, batch):
         return both_heads(model(**batch.inputs), batch.targets)
 
-    check(result, [by_hand(net, written_out, written_out, t.support, t.query, 3, descent(LR)) for t in tasks])
+    check(result, [by_hand(net, written_out, written_out, t.support, t.query, 3, sgd(LR)) for t in tasks])
 
 
 class UNet(nn.Module):

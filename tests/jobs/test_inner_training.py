@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from jobs.by_hand import adamw, by_hand, check, clipped, descent, one_warning
+from jobs.by_hand import by_hand, check, one_warning
 from metagrad import SGD, Adam, AdamW, Binomial, Clipped, Exact, Logarithmic, MetaLearner, Objective, Steps, Task
+from rules.by_hand import adam, adamw, clipped, sgd
 
 
 def net(*sizes, activation=nn.Tanh):
@@ -41,7 +42,7 @@ def poisson(amplitude):
 @pytest.mark.parametrize("estimator", [Exact(), Binomial(3)], ids=repr)
 def test_pinn(estimator):
     model, tasks = net(1, 6, 1), [Task(poisson(a), poisson(a)) for a in (1.0, 2.0)]
-    expected = [by_hand(model, residual, residual, t.support, t.query, 3, descent(0.01)) for t in tasks]
+    expected = [by_hand(model, residual, residual, t.support, t.query, 3, sgd(0.01)) for t in tasks]
     check(MetaLearner(model, Objective(with_torch_func), SGD(0.01), 3, estimator).meta_gradient(tasks), expected)
     with one_warning("derivatives='autograd' silences this"):
         check(MetaLearner(model, Objective(residual), SGD(0.01), 3, estimator).meta_gradient(tasks), expected)
@@ -58,10 +59,10 @@ def points(*lead, examples=5):
 
 
 OPTIMIZERS = {
-    "adam": (Adam(0.05), adamw(0.05)),
+    "adam": (Adam(0.05), adam(0.05)),
     "adamw": (AdamW(0.05, weight_decay=0.2), adamw(0.05, decay=0.2)),
-    "decay": (SGD(0.1, weight_decay=0.3), lambda phi, g, k: {n: p - 0.1 * (g[n] + 0.3 * p) for n, p in phi.items()}),
-    "clipped": (Clipped(SGD(0.3), 0.2), clipped(0.2, descent(0.3))),
+    "decay": (SGD(0.1, weight_decay=0.3), sgd(0.1, decay=0.3)),
+    "clipped": (Clipped(SGD(0.3), 0.2), clipped(0.2, sgd(0.3))),
     "clipped-adamw": (Clipped(AdamW(0.05), 0.2), clipped(0.2, adamw(0.05, decay=0.01))),
 }
 
@@ -79,4 +80,4 @@ def test_inner_optimizers(name, activation):
 def test_another_minibatch_at_each_of_100_steps(options):
     model, tasks = net(2, 4, 1), [Task(Steps(points(100)), points()) for _ in range(2)]
     result = MetaLearner(model, Objective(error), SGD(0.02), 100, Exact(), **options).meta_gradient(tasks)
-    check(result, [by_hand(model, error, error, t.support.at, t.query, 100, descent(0.02)) for t in tasks])
+    check(result, [by_hand(model, error, error, t.support.at, t.query, 100, sgd(0.02)) for t in tasks])

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from jobs.by_hand import by_hand, check, descent
+from jobs.by_hand import by_hand, check
 from metagrad import SGD, AdamW, Binomial, Exact, Learned, MetaLearner, Objective, SquareRoot, Task, UpdateRule, tree
+from rules.by_hand import sgd
 
 
 def net():
@@ -72,7 +73,7 @@ def test_weight_network():
     network = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1), nn.Sigmoid()).double()
     model, tasks = net(), [Task(points(), points()) for _ in range(2)]
     learner = MetaLearner(model, Objective(inner, outer), SGD(0.3), 5, Exact(), hyper=network, learn_start=False)
-    expected = [by_hand(model, inner, outer, t.support, t.query, 5, descent(0.3), hyper=network) for t in tasks]
+    expected = [by_hand(model, inner, outer, t.support, t.query, 5, sgd(0.3), hyper=network) for t in tasks]
     check(learner.meta_gradient(tasks), expected)
 
 
@@ -92,7 +93,7 @@ def test_dataset_distillation(estimator):
     images, model, data = Images(), net(), points()
     learner = MetaLearner(model, Objective(inner, outer), SGD(0.3), 10, estimator, hyper=images, learn_start=False)
     classes = {"classes": torch.arange(3)}
-    expected = by_hand(model, inner, outer, classes, data, 10, descent(0.3), hyper=images)
+    expected = by_hand(model, inner, outer, classes, data, 10, sgd(0.3), hyper=images)
     check(learner.meta_gradient([Task(classes, data)]), [expected])
 
 
@@ -104,7 +105,7 @@ def test_learned_loss():
     network, model = nn.Sequential(nn.Linear(6, 4), nn.Softplus(), nn.Linear(4, 1)).double(), net()
     learner = MetaLearner(model, Objective(inner, outer), SGD(0.3), 5, Exact(), hyper=network)
     tasks = [Task(points(), points(6)) for _ in range(2)]
-    expected = [by_hand(model, inner, outer, t.support, t.query, 5, descent(0.3), hyper=network) for t in tasks]
+    expected = [by_hand(model, inner, outer, t.support, t.query, 5, sgd(0.3), hyper=network) for t in tasks]
     check(learner.meta_gradient(tasks), expected)
 
 

@@ -1,7 +1,9 @@
 """Optimizers written as a pair of pure functions."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 from torch import Tensor
@@ -19,7 +21,8 @@ class Transform(UpdateRule):
 
         (u, o⁺) = update(g, o, params=φ),   φ⁺ = φ + u,   from o = init(φ)
 
-    `Transform(*torchopt.adam(1e-3, eps_root=1e-8))`. The pair must be pure, which TorchOpt's is with `inplace=False`.
+    `Transform(*torchopt.adam(1e-3, eps_root=1e-8))`. The pair must be pure: an `update` that takes `inplace`, as
+    TorchOpt's do, is called with `inplace=False`.
     When it is wrong: where the pair's own derivative is, as that of a root at zero.
     Cost: that of the pair, and about ten times it on the way back.
 
@@ -47,6 +50,12 @@ class Transform(UpdateRule):
             if not callable(getattr(self, name)):
                 raise TypeError(f"{name} of Transform must be a function, got {getattr(self, name)!r}")
 
+    @cached_property
+    def _update(self) -> Callable[..., tuple[Parameters, Any]]:
+        """`update`, kept from writing on its arguments where it offers to."""
+        offers = "inplace" in inspect.signature(self.update).parameters
+        return partial(self.update, inplace=False) if offers else self.update
+
     def initial_state(self, adapted: Tree) -> State:
         """The parameters, and the leaves of the pair's own state by number."""
         leaves, _ = structure.flatten(self.init(_flat(adapted)))
@@ -56,8 +65,8 @@ class Transform(UpdateRule):
         """Ask the pair what to add, and add it."""
         adapted = _flat(state["adapted"])
         _, shape = structure.flatten(self.init(adapted))
-        own = shape.unflatten(tree.leaves(state["transform"]))
-        moves, after = self.update(dict(_flat(gradient)), own, params=adapted)
+        own = shape.unflatten(tree.leaves(state.get("transform", {})))
+        moves, after = self._update(dict(_flat(gradient)), own, params=adapted)
         leaves, _ = structure.flatten(after)
         return {
             "adapted": {name: p + moves[name] for name, p in adapted.items()},
