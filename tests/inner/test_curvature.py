@@ -1,5 +1,8 @@
 """Three ways of one curvature product, against dense second derivatives."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.func import hessian, jacrev
@@ -49,3 +52,12 @@ def test_central_difference_does_not_depend_on_the_length_of_the_direction(size)
     unit, _ = central_difference(loss, adapted, {}, direction)
     scaled, _ = central_difference(loss, adapted, {}, {"w": direction["w"] * size})
     assert torch.allclose(scaled["w"] / size, unit["w"], rtol=1e-12)
+
+
+def test_no_warning_of_torch_reaches_those_who_push_tangents():
+    code = (
+        "import warnings; warnings.simplefilter('error'); import torch; from metagrad.inner.curvature import *; "
+        "print(forward_over_reverse(lambda p, c: p.square().sum().sin(), torch.ones(2), {}, torch.ones(2))[0].tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -5,6 +5,9 @@ it reads, and a direction d shaped like `adapted`; it returns (H·d, (∂²ℓ/�
 one. The loss and all trees belong to one task and one step.
 """
 
+import functools
+import importlib
+import warnings
 from collections.abc import Callable
 from typing import cast
 
@@ -46,6 +49,7 @@ def forward_over_reverse(loss: InnerLoss, adapted: Tree, context: Tree, directio
         >>> forward_over_reverse(lambda adapted, _: (adapted["w"] ** 4).sum(), phi, {}, direction)[0]
         {'w': tensor([ 0., 48.])}
     """
+    _load_forward_formulas()
     wanted = (0, 1) if tree.leaves(context) else (0,)
 
     def gradients(moved: Tree) -> tuple[Tree, ...]:
@@ -54,6 +58,17 @@ def forward_over_reverse(loss: InnerLoss, adapted: Tree, context: Tree, directio
     pushed = cast(tuple[Tree, ...], jvp(gradients, (adapted,), (direction,))[1])
     curved, mixed = (*pushed, {})[:2]
     return curved, mixed
+
+
+@functools.cache
+def _load_forward_formulas() -> None:
+    """Have torch load those of its forward-mode formulas that it registers through `torch.jit`, which it deprecates.
+
+    It would at the first tangent, and warn the user of a call that is not theirs.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("torch._decomp.decompositions_for_jvp")
 
 
 def central_difference(loss: InnerLoss, adapted: Tree, context: Tree, direction: Tree) -> tuple[Tree, Tree]:
