@@ -26,12 +26,12 @@ class Tiny(Curves):
 def records(above, wobble=0.0):
     """Straight curves, that far from MAML's on every step; the seeds differ by `wobble`."""
     settings = Curves().settings(GENERATED)
-    found = made(settings, dict.fromkeys(LABELS, 0.4))
-    for record in found:
+    rows = made(settings, dict.fromkeys(LABELS, 0.4))
+    for record in rows:
         shift = above.get(record["method"], 0.0) + wobble * (record["seed"] - 11) * (record["method"] == "Truncated")
         record["losses"] = [2.0 - 0.01 * step + shift for step in range(100)]
         record["accuracies"] = [0.2 + 0.001 * step - shift / 10 for step in range(100)]
-    return settings, found
+    return settings, rows
 
 
 def test_curves_are_smoothed_over_a_twentieth():
@@ -42,8 +42,8 @@ def test_curves_are_smoothed_over_a_twentieth():
 
 
 def test_distances_are_those_of_parallel_lines():
-    settings, found = records({"Truncated": 0.3, "Binomial L/K": 0.1})
-    (finding,) = Curves().findings(settings, Records(found))
+    settings, rows = records({"Truncated": 0.3, "Binomial L/K": 0.1})
+    (finding,) = Curves().findings(settings, Records(rows))
     assert "losses: 0.3 for Truncated, L = 2 and 0.1 for Binomial L/K, L = 2 in loss (nats)" in finding.measured
     assert "accuracies: 3 for Truncated, L = 2 and 1 for" in finding.measured
 
@@ -53,15 +53,15 @@ def test_distances_are_those_of_parallel_lines():
     [(0.3, 0.1, 0.01, True), (0.1, 0.3, 0.01, False), (0.3, 0.29, 0.2, None)],
 )
 def test_the_claim(truncated, binomial, wobble, held):
-    settings, found = records({"Truncated": truncated, "Binomial L/K": binomial}, wobble)
-    assert Curves().findings(settings, Records(found))[0].held is held
+    settings, rows = records({"Truncated": truncated, "Binomial L/K": binomial}, wobble)
+    assert Curves().findings(settings, Records(rows))[0].held is held
 
 
 def test_a_run_that_stopped_early_is_compared_as_far_as_it_went():
-    settings, found = records({"Truncated": 0.3, "Binomial L/K": 0.1})
-    found[1]["losses"] = found[1]["losses"][:40]
-    assert Curves().figure(settings, Records(found)).axes
-    assert Curves().findings(settings, Records(found))[0].held is True
+    settings, rows = records({"Truncated": 0.3, "Binomial L/K": 0.1})
+    rows[1]["losses"] = rows[1]["losses"][:40]
+    assert Curves().figure(settings, Records(rows)).axes
+    assert Curves().findings(settings, Records(rows))[0].held is True
 
 
 def test_another_length_keeps_the_number_of_validations():
@@ -73,7 +73,7 @@ def test_another_length_keeps_the_number_of_validations():
 @pytest.mark.slow
 def test_a_tiny_figure_from_end_to_end(tmp_path):
     carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Watcher())
-    found = [json.loads(line) for line in (tmp_path / "s" / "records.jsonl").read_text().splitlines()]
-    assert [len(record["losses"]) for record in found] == [3] * 8
+    rows = [json.loads(line) for line in (tmp_path / "s" / "records.jsonl").read_text().splitlines()]
+    assert [len(record["losses"]) for record in rows] == [3] * 8
     # Equal seeds begin with equal weights and tasks: the first loss is before any difference.
-    assert len({record["losses"][0] for record in found if record["seed"] == 10}) == 1
+    assert len({record["losses"][0] for record in rows if record["seed"] == 10}) == 1

@@ -37,14 +37,14 @@ ERRORS = dict(zip(LABELS, (0.8, 0.3, 0.6, 0.7, 0.5, 0.1, 0.0), strict=True))
 def records(means=ACCURACIES, errors=ERRORS, noise=0.0, scale="small"):
     """Records of every method; the sinusoid's loss falls by as much as accuracy rises."""
     settings = ErrorAccuracy().settings(Request(scale=scale))
-    found = made(settings, means, noise)
-    for record in found:
+    rows = made(settings, means, noise)
+    for record in rows:
         label = next(m.label for m in settings.methods if (m.name, m.order) == (record["method"], record["order"]))
         probes = [] if record["method"] == "MAML" else [0.5 * errors[label], 2.0 * errors[label]]
         record |= {"probe_steps": [1, 6][: len(probes)], "probe_errors": probes, "training_seconds": 3.0}
         record["loss_tasks"] = [1 - accuracy for accuracy in record["accuracy_tasks"]]
         record["loss"] = 1 - record["accuracy"]
-    return settings, Records(found)
+    return settings, Records(rows)
 
 
 def held(*given, **named):
@@ -81,12 +81,12 @@ def test_full_size_is_that_of_the_bars(shared_data):
 def test_medium_size_trains_twenty_way_with_the_presets_schedule_at_a_constant_rate_and_wider(shared_data):
     settings = ErrorAccuracy().settings(Request(scale="medium", data=str(shared_data)))
     assert len({data.key for data in settings.data_sets}) == len({data.title for data in settings.data_sets}) == 9
-    found = {data.title: Experiment.from_json(data.config) for data in settings.data_sets}
-    decays, constant = found["Omniglot 20-way 1-shot"], found["Omniglot 20-way 1-shot, constant rate"]
+    configs = {data.title: Experiment.from_json(data.config) for data in settings.data_sets}
+    decays, constant = configs["Omniglot 20-way 1-shot"], configs["Omniglot 20-way 1-shot, constant rate"]
     assert settings.deciding == "Omniglot 20-way 1-shot"
     assert decays.optimizer.schedule == PRESETS["omniglot-20way-1shot"]().optimizer.schedule == "cosine"
     assert replace(decays, optimizer=replace(decays.optimizer, schedule="constant")) == constant
-    wide = found["Omniglot 20-way 1-shot, 16 filters"]
+    wide = configs["Omniglot 20-way 1-shot, 16 filters"]
     assert wide.problem.filters == 2 * decays.problem.filters
     assert replace(wide, problem=decays.problem, machine=decays.machine) == decays
     assert decays.meta_steps == 2000
@@ -101,24 +101,24 @@ def test_correlations_are_those_of_ranks_by_hand():
 
 
 def test_errors_are_geometric_means():
-    settings, found = records()
+    settings, rows = records()
     method = settings.methods[0]
     assert run_error({"probe_errors": [0.1, 10.0, 8.0]}, method) == pytest.approx(2.0)
     assert run_error({"probe_errors": [0.1, None]}, method) == math.inf
     assert run_error({"probe_errors": []}, method) == math.inf
     assert run_error({"probe_errors": []}, settings.methods[-1]) == 0.0
-    found = Records(record | {"probe_errors": [2.0 ** (record["seed"] - 11)]} for record in found)
-    error, low, high = pooled_error(found, settings.data_sets[0], method)
+    rows = Records(record | {"probe_errors": [2.0 ** (record["seed"] - 11)]} for record in rows)
+    error, low, high = pooled_error(rows, settings.data_sets[0], method)
     half = 4.302653 * math.log(2) / 3**0.5
     assert (error, low, high) == pytest.approx((1.0, math.exp(-half), math.exp(half)), rel=1e-6)
 
 
 def test_shares_by_hand():
-    settings, found = records()
+    settings, rows = records()
     ends = settings.methods[0], settings.methods[-1]
     for data in settings.data_sets:
         what = score(data)
-        one = share(found, data, ends, methods.named(settings.methods, "Binomial auto")[0], 0.6)
+        one = share(rows, data, ends, methods.named(settings.methods, "Binomial auto")[0], 0.6)
         assert one.closed == pytest.approx(0.7)
         assert one.gap.mean == pytest.approx(0.1 * what.factor)
         assert one.beside.mean == pytest.approx(0.01 * what.factor)
@@ -161,8 +161,8 @@ def test_exceptions_are_named():
 
 
 def test_tables():
-    settings, found = records()
-    sinusoid, digits, _ = ErrorAccuracy().listings(settings, found)
+    settings, rows = records()
+    sinusoid, digits, _ = ErrorAccuracy().listings(settings, rows)
     assert "loss" not in sinusoid.columns
     rows = {row[0]: row[1:] for row in digits.rows}
     half = 2.262157 * torch.arange(10.0).std().item() / 10**0.5
@@ -194,23 +194,23 @@ class Tiny(ErrorAccuracy):
 def test_a_tiny_one_from_end_to_end(tmp_path):
     findings = carry_out(Tiny(), GENERATED, tmp_path / "s", "command", Watcher())
     assert len(findings) == 6
-    found = [json.loads(line) for line in (tmp_path / "s" / "records.jsonl").read_text().splitlines()]
-    assert len(found) == 2 * 2 * len(LABELS)
-    for record in found:
+    rows = [json.loads(line) for line in (tmp_path / "s" / "records.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 * 2 * len(LABELS)
+    for record in rows:
         assert record["probe_steps"] == ([] if record["method"] == "MAML" else [1, 3])
         assert len(record["loss_tasks"]) == 4
         assert ("accuracy" in record) == (record["data_set"] != "Sinusoid")
         assert record["training_seconds"] > 0
     # Equal seeds begin with equal weights and meet equal tasks: the first errors are those of the estimators alone.
-    first = {record["method"]: record["probe_errors"][0] for record in found[:6] if record["order"] != 1}
+    first = {record["method"]: record["probe_errors"][0] for record in rows[:6] if record["order"] != 1}
     assert first["Binomial auto"] < first["Binomial plain"] < first["FOMAML"]
     assert (tmp_path / "s" / "figure.png").stat().st_size > 10_000
 
 
 def test_a_run_without_finite_errors_is_drawn_and_counts_as_the_worst():
-    settings, found = records()
-    for record in found:
+    settings, rows = records()
+    for record in rows:
         if record["method"] == "Truncated":
             record["probe_errors"] = [None, 0.5]
-    ErrorAccuracy().figure(settings, found).canvas.draw()
-    assert "Truncated, L = 2 (inf) beats FOMAML (0.8)" in ErrorAccuracy().findings(settings, found)[-1].measured
+    ErrorAccuracy().figure(settings, rows).canvas.draw()
+    assert "Truncated, L = 2 (inf) beats FOMAML (0.8)" in ErrorAccuracy().findings(settings, rows)[-1].measured

@@ -52,16 +52,16 @@ def test_a_table_a_figure_and_verdicts_with_four_orders():
     study = OrderAccuracy()
     settings = study.settings(Request(scale="small"))
     means = {m.label: 0.3 + 0.01 * row for row, m in enumerate(settings.methods)}
-    found = made(settings, means)
-    for record in found:
+    rows = made(settings, means)
+    for record in rows:
         error = 0.0 if record["method"] == "MAML" else 1.0 / record["accuracy"]
         record |= {"probe_steps": [1, 6], "probe_errors": [error, error], "training_seconds": 3.0}
         record["loss_tasks"] = [1 - accuracy for accuracy in record["accuracy_tasks"]]
         record["loss"] = 1 - record["accuracy"]
-    table, *_ = study.listings(settings, Records(found))
+    table, *_ = study.listings(settings, Records(rows))
     assert [row[0] for row in table.rows] == [m.label for m in settings.methods]
-    first, second, *_ = study.findings(settings, Records(found))
+    first, second, *_ = study.findings(settings, Records(rows))
     assert first.claim.startswith("Binomial auto, L = 2 closes at least 90 %")
     assert (first.held, second.held) == (False, False)  # 8 and 4 of 17 steps between the ends
-    assert study.findings(settings, Records(found))[-1].held is True
-    assert len(study.figure(settings, Records(found)).axes) == 2
+    assert study.findings(settings, Records(rows))[-1].held is True
+    assert len(study.figure(settings, Records(rows)).axes) == 2
