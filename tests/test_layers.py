@@ -1,9 +1,14 @@
 """Imports go one way: estimators know only trees, and nothing below knows anything above."""
 
 import ast
+import itertools
+import sys
 from pathlib import Path
 
+import torch
+
 import metagrad
+from cases import LOSS, WAYS, make_tasks
 
 PACKAGE = Path(metagrad.__file__).parent
 LAYERS = [
@@ -93,3 +98,28 @@ def test_public_names():
     assert names <= set(metagrad.__all__)
     assert set(metagrad.__all__) - names <= modules
     assert all(hasattr(metagrad, name) and getattr(metagrad, name).__doc__ for name in metagrad.__all__)
+
+
+ROUTE = ["learner", "batching.mean", "capture.capture", "batching.execution", "batching.chunks", "inner.of_one_task"]
+
+
+def test_a_batch_of_tasks_goes_one_way_down():
+    """From `backward` to an estimator in at most 15 calls, through each file once."""
+    routes = []
+
+    class Watched(metagrad.FirstOrder):
+        def estimate(self, episode):
+            frame, files = sys._getframe(1), []
+            while frame is not None:
+                files.append(frame.f_globals.get("__name__", ""))
+                frame = frame.f_back
+            routes.append([name.removeprefix("metagrad.") for name in reversed(files) if name.startswith("metagrad.")])
+            return super().estimate(episode)
+
+    learner = metagrad.MetaLearner(torch.nn.Linear(4, WAYS).double(), LOSS, metagrad.SGD(0.1), 2, Watched())
+    learner.backward(make_tasks((4,)))
+    (route,) = routes
+    assert len(route) <= 15
+    met = [name for name, _ in itertools.groupby(name for name in route if name != "inner.randomness")]
+    # The execution's attempt runs inside the guard against random numbers, which calls nothing of its own.
+    assert [name for name, _ in itertools.groupby(met)] == ROUTE

@@ -12,7 +12,8 @@ from metagrad import functional, tree
 from metagrad.batching import Eager, evaluated
 from metagrad.functional import Statistics
 from metagrad.inner.derivatives import Derivatives
-from metagrad.inner.loop import InnerLoop, LastState
+from metagrad.inner.loop import InnerLoop
+from metagrad.inner.of_one_task import LastState
 from metagrad.prepared import NonFiniteError, Prepared
 from metagrad.tree import Tree
 

@@ -19,8 +19,9 @@ from metagrad.functional import Statistics
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.learner import HasValues, Learner, learned
 from metagrad.inner.learners import learner_of
-from metagrad.inner.loop import AdaptationCurve, InnerLoop
+from metagrad.inner.loop import InnerLoop
 from metagrad.inner.motion import Evidence
+from metagrad.inner.of_one_task import AdaptationCurve
 from metagrad.inner.precision import Precision, kernels
 from metagrad.inner.trajectory import Stored, Trajectory
 from metagrad.meta_module import MetaModule
@@ -200,17 +201,13 @@ class MetaLearner(MetaModule):
     def _mean_over(self, tasks: Task | Iterable[Task], meta: Tree) -> MetaGradient:
         prepared, loop = self._prepare(tasks, meta), self._loop()
         with kernels(self.precision):
-            if self.chooser is None:
-                return self._meta_gradient(loop, cast(Estimator, self.estimator), meta, prepared)
-            proposal = self.chooser.propose(loop, meta, prepared, self.task_chunk)
-            result = self._meta_gradient(loop, proposal.estimator, meta, prepared)
-        self.chooser.commit(proposal, result.diagnostics)
-        return result
-
-    def _meta_gradient(self, loop: InnerLoop, estimator: Estimator, meta: Tree, prepared: Prepared) -> MetaGradient:
-        result = meta_gradient(loop, estimator, meta, prepared, execution=self.capture)
-        require_finite(result, loop, meta, prepared, self._loss)
-        require_hyper(result, estimator)
+            proposal = self.chooser and self.chooser.propose(loop, meta, prepared, self.task_chunk)
+            estimator = cast(Estimator, self.estimator) if proposal is None else proposal.estimator
+            result = meta_gradient(loop, estimator, meta, prepared, execution=self.capture)
+            require_finite(result, loop, meta, prepared, self._loss)
+            require_hyper(result, estimator)
+        if self.chooser is not None and proposal is not None:
+            self.chooser.commit(proposal, result.diagnostics)
         return result
 
     def _loop(self) -> InnerLoop:

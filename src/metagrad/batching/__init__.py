@@ -2,7 +2,7 @@
 
 from metagrad.batching.chunks import Chunk, OfTask, branch, over_tasks
 from metagrad.batching.execution import Eager, Execution, Job, evaluated
-from metagrad.batching.mean import MetaGradient, TaskMetaGradient, meta_gradient
+from metagrad.batching.mean import MetaGradient, meta_gradient
 
 __all__ = [
     "Chunk",
@@ -11,7 +11,6 @@ __all__ = [
     "Job",
     "MetaGradient",
     "OfTask",
-    "TaskMetaGradient",
     "branch",
     "evaluated",
     "meta_gradient",

@@ -1,6 +1,6 @@
 """The mean meta-gradient over tasks."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -11,13 +11,11 @@ from metagrad.batching.chunks import branch
 from metagrad.batching.execution import Eager, Execution
 from metagrad.estimators.base import Cost, Estimator
 from metagrad.inner.derivatives import Derivatives
-from metagrad.inner.episode import TaskEpisode
 from metagrad.inner.learner import learned
 from metagrad.inner.loop import InnerLoop
-from metagrad.inner.trajectory import Slots
+from metagrad.inner.of_one_task import TaskMetaGradient
 from metagrad.objectives import Metrics
 from metagrad.prepared import Tasks, prepare
-from metagrad.task import Task
 from metagrad.tree import Tree
 
 
@@ -110,41 +108,6 @@ def meta_gradient(
         estimator.cost(loop.num_steps),
         cast(dict[str, Tensor], branch(measured, "diagnostics")),
     )
-
-
-@dataclass(frozen=True)
-class TaskMetaGradient:
-    """The meta-gradient of one task, and what is measured with it."""
-
-    loop: InnerLoop
-    estimator: Estimator
-    derivatives: Derivatives
-
-    def __call__(self, meta: Tree, task: Task) -> Tree:
-        """Run the inner loop, then the estimator."""
-        loop = self.loop if self.estimator.walks else replace(self.loop, trajectory=Slots(1), reuse=0)
-        episode = TaskEpisode(loop, meta, task, self.derivatives)
-        estimate = self.estimator.estimate(episode)
-        _require_every_leaf(estimate.gradient, learned(meta), self.estimator)
-        numbers = [episode.loss, *episode.support_losses, *tree.leaves(estimate.gradient)]
-        diagnostics: Tree = {
-            "support_loss": torch.stack(episode.support_losses),
-            "finite": torch.stack([leaf.isfinite().all() for leaf in numbers]).all(),
-            **estimate.diagnostics,
-        }
-        measured: Tree = {"loss": episode.loss, "metrics": {**episode.metrics}, "diagnostics": diagnostics}
-        return {"sum": estimate.gradient, "each": measured}
-
-
-def _require_every_leaf(gradient: Tree, meta: Tree, estimator: Estimator) -> None:
-    unreached = tree.absent(gradient, meta)
-    if unreached:
-        shown = ", ".join(unreached[:3]) + (f" and {len(unreached) - 3} more" if len(unreached) > 3 else "")
-        raise ValueError(
-            f"{estimator!r} gives no gradient to {shown}: nothing leads from there to what it differentiates; take an "
-            "estimator that reaches all, such as Binomial(order=2), or add proximal=... (for what adapts), use SGD "
-            "(for learned rates), freeze those parameters (for a body that does not adapt)"
-        )
 
 
 def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:

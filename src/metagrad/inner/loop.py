@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
 from metagrad import checks, structure
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.derivatives import Derivatives, Direct, linearise
@@ -13,7 +10,6 @@ from metagrad.inner.micro_batches import MicroBatched
 from metagrad.inner.motion import Evidence, Motion, Slope
 from metagrad.inner.randomness import task_seed
 from metagrad.inner.trajectory import Stored, Trajectory
-from metagrad.objectives import Metrics
 from metagrad.rules import State, UpdateRule
 from metagrad.task import Steps, Task
 from metagrad.tree import Tree
@@ -127,43 +123,6 @@ class InnerLoop:
                 return Slope(*linearise(self.learner, state["adapted"], meta, evidence.at(k)))
 
         return Motion(self.rule, rule_part(meta), slope, evidence.offset)
-
-
-@dataclass(frozen=True)
-class LastState:
-    """The adapted parameters of one task after some inner steps. Cost: one gradient a step."""
-
-    loop: InnerLoop
-    derivatives: Derivatives
-    num_steps: int
-
-    def __call__(self, meta: Tree, task: Task) -> Tree:
-        """Take the steps."""
-        motion = self.loop.motion(meta, self.loop.evidence(task, self.num_steps), self.derivatives)
-        return {"each": motion.last(self.loop.initial_state(meta), 0, self.num_steps)["adapted"]}
-
-
-@dataclass(frozen=True)
-class AdaptationCurve:
-    """Query "loss" and "metrics" of one task after 0, 1, … S inner steps: [S + 1] each. Cost: S gradients."""
-
-    loop: InnerLoop
-    derivatives: Derivatives
-    num_steps: int
-
-    def __call__(self, meta: Tree, task: Task) -> Tree:
-        """Take the steps and measure after each."""
-        evidence = self.loop.evidence(task, self.num_steps)
-
-        def measure(state: State) -> tuple[Tensor, Metrics]:
-            with evidence.seeded(QUERY):
-                return self.loop.learner.query_loss(state["adapted"], meta, task.query)
-
-        start = self.loop.initial_state(meta)
-        steps = self.loop.motion(meta, evidence, self.derivatives).steps(start, 0, self.num_steps)
-        measured = [measure(start), *(measure(step.after) for step in steps)]
-        metrics: Tree = {name: torch.stack([m[name] for _, m in measured]) for name in measured[0][1]}
-        return {"each": {"loss": torch.stack([loss for loss, _ in measured]), "metrics": metrics}}
 
 
 def rule_part(meta: Tree) -> Tree:

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metagrad import SGD, Batch, FiniteDifference, InnerLoop, MetaLearner, Task
-from metagrad.batching import TaskMetaGradient, branch, over_tasks
+from metagrad.batching import branch, over_tasks
 from metagrad.estimators import Episode
-from metagrad.inner.loop import LastState
+from metagrad.inner.of_one_task import LastState, TaskMetaGradient
 from metagrad.tree import Tree
 
 _NEWTON_STEPS = 50
