@@ -14,7 +14,7 @@ from metagrad.experiments.expression import short
 from metagrad.probing import TaskProbe
 from metagrad.rules import SGD
 from metagrad.task import Batch, Task
-from metagrad.training.evaluation import fixed_tasks, joined, moved
+from metagrad.training.evaluation import fixed_tasks
 from metagrad.training.progress import Silent
 from metagrad_studies.core.progress import Watcher
 from metagrad_studies.core.records import Records
@@ -62,8 +62,8 @@ def test_errors_and_estimates_are_those_that_a_probe_measures(settings, records)
     config = replace(Experiment.from_json(network.experiment), rule=SGD(0.02), num_steps=3, seed=31)
     learner, sources = build(replace(config, machine=replace(config.machine, dtype="float64", device="cpu")))
     learner.load_state_dict({name: value.float() for name, value in learner.state_dict().items()})
-    tasks = joined(fixed_tasks(sources.validation, 3, settings.task_seed + 31))
-    tasks = moved(tasks, torch.device("cpu"), torch.float64)
+    tasks = Task.join(fixed_tasks(sources.validation, 3, settings.task_seed + 31))
+    tasks = tasks.to(torch.device("cpu"), torch.float64)
     for family, order, estimator in (
         ("Truncated", 1, Truncated(1)),
         ("Binomial-paper", 2, Binomial(2, scale="paper")),
@@ -107,7 +107,7 @@ def test_what_is_not_finite_is_told_apart(settings, records):
     network = settings.networks[0]
     config = replace(Experiment.from_json(network.experiment), rule=SGD(0.02), num_steps=3)
     learner, sources = build(replace(config, machine=replace(config.machine, dtype="float64", device="cpu")))
-    tasks = moved(joined(fixed_tasks(sources.train, 2, 0)), torch.device("cpu"), torch.float64)
+    tasks = Task.join(fixed_tasks(sources.train, 2, 0)).to(torch.device("cpu"), torch.float64)
     good, bad = task_errors(learner.loop, [Binomial(1), Overflowing(1)], learner.meta(), tasks, 2)
     assert good.measured.isfinite().all()
     assert bad.measured.isinf().all()

@@ -11,7 +11,7 @@ from metagrad.batching import meta_gradient
 from metagrad.estimators import Binomial, Exact, FirstOrder, Truncated
 from metagrad.experiments.config import Experiment, build
 from metagrad.task import Batch, Task
-from metagrad.training.evaluation import fixed_tasks, joined, moved
+from metagrad.training.evaluation import fixed_tasks
 from metagrad_studies.core.progress import Watcher
 from metagrad_studies.core.records import Records
 from metagrad_studies.core.runner import carry_out
@@ -52,8 +52,8 @@ def untrained(settings):
     network = settings.networks[0]
     config = Experiment.from_json(network.experiment)
     learner, sources = build(replace(config, machine=replace(config.machine, dtype="float64", device="cpu")))
-    tasks = joined(fixed_tasks(sources.train, network.tasks, settings.task_seed))
-    return learner, moved(tasks, torch.device("cpu"), torch.float64)
+    tasks = Task.join(fixed_tasks(sources.train, network.tasks, settings.task_seed))
+    return learner, tasks.to(torch.device("cpu"), torch.float64)
 
 
 def single(tasks, t):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from metagrad.data.regression import Sinusoids
-from metagrad.training.evaluation import HeldOut, evaluate, fixed_tasks, interval, joined, paired
+from metagrad.task import Task
+from metagrad.training.evaluation import HeldOut, evaluate, fixed_tasks, interval, paired
 
 CPU = torch.device("cpu")
 
@@ -40,7 +41,7 @@ def test_fixed_tasks_depend_on_the_seed_alone_and_fewer_are_the_first_of_more():
 def test_evaluation_is_the_same_in_chunks_of_any_size(chunk):
     tasks = fixed_tasks(Sinusoids(3, 4), 5, seed=0)
     result = evaluate(Echo(), tasks, 2, chunk=chunk, device=CPU, dtype=torch.float32)
-    expected = joined(tasks).query.targets[:, 0, 0].double()
+    expected = Task.join(tasks).query.targets[:, 0, 0].double()
     assert (result.tasks, result.steps) == (5, 2)
     assert torch.equal(result.values["loss"][:, 0], expected)
     assert torch.allclose(result.values["loss"][:, 2], expected + 2)

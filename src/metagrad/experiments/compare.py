@@ -20,7 +20,7 @@ from metagrad.experiments.threads import running_on, with_threads
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.memory import peak_bytes
 from metagrad.task import Task, TaskSource
-from metagrad.training.evaluation import fixed_tasks, joined, moved
+from metagrad.training.evaluation import fixed_tasks
 from metagrad.training.progress import Reporter
 from metagrad.training.run import Run
 from metagrad.training.surroundings import surroundings
@@ -102,7 +102,7 @@ def _compared(
 ) -> list[Row]:
     weights = _trained(config, reporter)
     tasks = fixed_tasks(source, effort.tasks, config.test.seed)
-    together = joined(fixed_tasks(source, config.meta_batch, config.test.seed))
+    together = Task.join(fixed_tasks(source, config.meta_batch, config.test.seed))
     references: dict[float | None, list[Tensor]] = {}
     listed = families.members(config.num_steps)
     if isinstance(config.estimator, Estimator) and config.estimator not in listed:
@@ -144,7 +144,7 @@ def _applicable(
     for config in asked:
         learner = _learner(config, weights)
         try:
-            learner.meta_gradient(moved(task, config.machine.torch_device(), config.machine.torch_dtype()))
+            learner.meta_gradient(task.to(config.machine.torch_device(), config.machine.torch_dtype()))
         except NonFiniteError:
             raise
         except ValueError as error:
@@ -194,7 +194,7 @@ def _gradients(config: Experiment, weights: dict[str, Tensor], tasks: list[Task]
     precise = replace(config.machine, dtype="float64", device=device, precision="float32", capture="off")
     learner = _learner(replace(config, machine=precise), weights)
     for task in tasks:
-        result = learner.meta_gradient(moved(task, precise.torch_device(), precise.torch_dtype()))
+        result = learner.meta_gradient(task.to(precise.torch_device(), precise.torch_dtype()))
         leaves = dict(tree.items(result.gradient))
         yield torch.cat([leaves[name].detach().flatten() for name in sorted(leaves)])
 
@@ -215,7 +215,7 @@ def _spent(
     """Median seconds and peak bytes of each; one repetition of all before the next, so that drifts hit all alike."""
     learners = [_learner(config, weights) for config in asked]
     device = asked[0].machine.torch_device()
-    batch = moved(tasks, device, asked[0].machine.torch_dtype())
+    batch = tasks.to(device, asked[0].machine.torch_dtype())
     peaks: list[int] = []
     for config, learner in zip(asked, learners, strict=True):
         say(f"memory of {short(config.estimator)}")

@@ -15,7 +15,7 @@ from metagrad.experiments.config import Experiment
 from metagrad.experiments.problems import SinusoidRegression, Sources
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.task import Batch, Task
-from metagrad.training.evaluation import HeldOut, fixed_tasks, moved
+from metagrad.training.evaluation import HeldOut, fixed_tasks
 from metagrad.training.files import replacing
 
 TRUE, BEFORE, AFTER, POINTS = "0.55", "#d1822f", "#2b6ca3", "black"
@@ -56,7 +56,7 @@ def _sinusoid(
 
 
 def _curve(axes: Axes, config: Experiment, learner: MetaLearner, task: Task, limits: tuple[float, float]) -> None:
-    on_device = moved(task, config.machine.torch_device(), config.machine.torch_dtype())
+    on_device = task.to(config.machine.torch_device(), config.machine.torch_dtype())
     support = Batch(on_device.support.inputs[0], on_device.support.targets[0])
     x = torch.linspace(*limits, 201, dtype=support.inputs.dtype, device=support.inputs.device).unsqueeze(1)
     with torch.no_grad():

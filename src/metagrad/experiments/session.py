@@ -18,7 +18,7 @@ from metagrad.experiments.problems import Sources
 from metagrad.experiments.threads import running_on, with_threads
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.opening import is_regular
-from metagrad.training.evaluation import HeldOut, evaluate, fixed_tasks, moved
+from metagrad.training.evaluation import HeldOut, evaluate, fixed_tasks
 from metagrad.training.files import require_writable
 from metagrad.training.fitting import fitted_weights, most_bytes
 from metagrad.training.json_files import write_json
@@ -231,9 +231,7 @@ def _rehearse(config: Experiment, sources: Sources) -> None:
     # Exact in place of "auto", which would measure all that it can choose from on a task that is not trained on.
     estimator = Exact() if isinstance(config.estimator, Auto) else config.estimator
     learner = build_learner(replace(config, estimator=estimator, machine=replace(config.machine, capture="off")))
-    task = moved(
-        fixed_tasks(sources.train, 1, config.seed)[0], config.machine.torch_device(), config.machine.torch_dtype()
-    )
+    task = fixed_tasks(sources.train, 1, config.seed)[0].to(config.machine.torch_device(), config.machine.torch_dtype())
     with contextlib.suppress(NonFiniteError):  # training reports it, with the meta-step
         learner.meta_gradient(task)
 

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from metagrad.experiments.config import Experiment, build_learner
 from metagrad.task import TaskSource
-from metagrad.training.evaluation import fixed_tasks, moved
+from metagrad.training.evaluation import fixed_tasks
 
 SMALL = 1e8
 """Multiplications and additions of one pass through the model with a meta-batch: fewer take one core some 3 ms."""
@@ -57,7 +57,7 @@ def operations(config: Experiment, source: TaskSource) -> float:
     """Multiplications and additions of one pass through the model with the query sets of a meta-batch."""
     learner = build_learner(replace(config, machine=replace(config.machine, capture="off")))
     (task,) = fixed_tasks(source, 1, config.seed)
-    task = moved(task, config.machine.torch_device(), config.machine.torch_dtype())
+    task = task.to(config.machine.torch_device(), config.machine.torch_dtype())
     learner.evaluate(task, 0)  # the looks that are taken once are not counted
     with FlopCounterMode(display=False) as counter:
         learner.evaluate(task, 0)

@@ -109,7 +109,7 @@ def evaluate(
         raise ValueError(f"evaluation needs tasks and a chunk of at least 1, got {len(tasks)} tasks and {chunk}")
     parts: list[Evaluated] = []
     for start in range(0, len(tasks), chunk):
-        together = moved(joined(tasks[start : start + chunk]), device, dtype)
+        together = Task.join(tasks[start : start + chunk]).to(device, dtype)
         parts.append(learner.evaluate(together, num_steps))
     names = ["loss", *parts[0].metrics]
     columns = {name: [part.loss if name == "loss" else part.metrics[name] for part in parts] for name in names}
@@ -131,13 +131,3 @@ def paired(first: HeldOut, second: HeldOut, name: str) -> list[Interval]:
             f"steps and {b.shape[0]} tasks with {b.shape[1] - 1} steps"
         )
     return [interval(column) for column in (a - b).T]
-
-
-def joined(tasks: list[Task]) -> Task:
-    """Tasks with leaves [T_i, N, ...] as one with leaves [ΣT_i, N, ...]."""
-    return Task.join(tasks)
-
-
-def moved(tasks: Task, device: torch.device, dtype: torch.dtype) -> Task:
-    """The tasks on `device`, floating-point leaves as `dtype`; class labels stay integers."""
-    return tasks.to(device, dtype)

@@ -13,7 +13,7 @@ from metagrad.estimators.families import family
 from metagrad.learner import MetaLearner, NonFiniteError
 from metagrad.task import Task, TaskSource
 from metagrad.training import fitting
-from metagrad.training.evaluation import evaluate, moved
+from metagrad.training.evaluation import evaluate
 from metagrad.training.interrupt import deferred_interrupt
 from metagrad.training.plan import Plan
 from metagrad.training.progress import Reporter, Silent
@@ -145,7 +145,7 @@ class Trainer:
     def _meta_step(self, run: RunWriter) -> None:
         began = time.perf_counter()
         before = self._generator.get_state()
-        tasks = moved(self.source.sample(self.plan.meta_batch, self._generator), self._device, self._dtype)
+        tasks = self.source.sample(self.plan.meta_batch, self._generator).to(self._device, self._dtype)
         for parameter in self._parameters:
             parameter.grad = None
         try:

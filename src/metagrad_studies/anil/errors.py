@@ -12,7 +12,6 @@ from metagrad.estimators import CurvatureRange, Estimator, error_bound
 from metagrad.estimators.base import Pullback
 from metagrad.experiments.config import Experiment, build_learner
 from metagrad.experiments.expression import ESTIMATORS, parse
-from metagrad.training.evaluation import moved
 
 
 def head_errors(
@@ -34,7 +33,7 @@ def head_errors(
     precise = replace(config.machine, dtype="float64", device="cpu", capture="off", precision="float32")
     config = replace(config, machine=precise, proximal=None)
     rows: list[dict[str, Any]] = []
-    for number, task in enumerate(moved(one, torch.device("cpu"), torch.float64) for one in tasks):
+    for number, task in enumerate(one.to(torch.device("cpu"), torch.float64) for one in tasks):
         exact, curvature = _gradient(config, Exact(), weights, task), _curvature(config, weights, task)
         outer = _gradient(config, FirstOrder(), weights, task)
         size = _norm(_head(config, outer))

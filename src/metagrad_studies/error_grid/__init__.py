@@ -14,7 +14,6 @@ from metagrad.experiments.expression import short
 from metagrad.prepared import prepare
 from metagrad.task import TaskSource
 from metagrad.training import fixed_tasks
-from metagrad.training.evaluation import joined, moved
 from metagrad.tree import Tree
 from metagrad_studies.core import Bench, Cell, Record, Request, crossed
 from metagrad_studies.error_grid import elsewhere
@@ -106,7 +105,7 @@ class ErrorGrid(Results):
         sources = config.problem.sources(device)
 
         def drawn(source: TaskSource, count: int, task_seed: int) -> Task:
-            return moved(joined(fixed_tasks(source, count, task_seed + seed)), device, torch.float64)
+            return Task.join(fixed_tasks(source, count, task_seed + seed)).to(device, torch.float64)
 
         tasks = drawn(sources.validation, network.tasks, settings.task_seed)
         looks = [drawn(sources.train, network.probes, settings.probe_seed + 1000 * look) for look in range(LOOKS)]

@@ -14,7 +14,6 @@ from metagrad.estimators import Estimator
 from metagrad.experiments.expression import short
 from metagrad.memory import peak_bytes
 from metagrad.training import fixed_tasks
-from metagrad.training.evaluation import joined, moved
 from metagrad.tree import Tree
 from metagrad_studies.core import Bench, Cell, Record, Request
 from metagrad_studies.error_vs_order.records import FAMILIES, Network, NetworkErrorsSettings, by_order
@@ -82,7 +81,7 @@ class NetworkErrors(Results):
         loop, meta = trained(config, bench)
         device, steps = config.machine.torch_device(), loop.num_steps
         source = config.problem.sources(device).train
-        tasks = moved(joined(fixed_tasks(source, network.tasks, settings.task_seed)), device, torch.float64)
+        tasks = Task.join(fixed_tasks(source, network.tasks, settings.task_seed)).to(device, torch.float64)
         kept = replace(loop, reuse=steps)  # every estimator goes back along the same trajectory
         chunk, iterations = network.tasks_at_once, network.lanczos_iterations
         curved = curvatures(kept, meta, tasks, iterations=iterations, seed=settings.lanczos_seed, chunk=chunk)

@@ -12,7 +12,6 @@ from metagrad import SGD, Binomial, Exact, FiniteDifference, FirstOrder, Implici
 from metagrad.data.images import ImageEpisodes
 from metagrad.data.mnist1d import LENGTH, load_mnist1d
 from metagrad.inner.trajectory import Logarithmic, Slots, Stored
-from metagrad.training.evaluation import moved
 from metagrad_studies.instruments.graph_maml import graph_meta_gradient
 
 _KERNEL = 3
@@ -66,7 +65,7 @@ def meta_gradient(workload: Workload, name: str, channels: int, num_steps: int) 
     """The computation of one meta-gradient of one task, ready to be called."""
     device, draws = torch.device(workload.device), torch.Generator().manual_seed(workload.seed)
     tasks = ImageEpisodes(load_mnist1d().train, workload.ways, workload.shots, workload.queries).sample(1, draws)
-    tasks = moved(tasks, device, torch.float32)
+    tasks = tasks.to(device, torch.float32)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(workload.seed)
         model = network(workload, channels).to(device)

@@ -8,7 +8,6 @@ from torch import nn
 from metagrad import SGD, InnerLoop, Task, WholeModel, functional
 from metagrad.experiments.presets import sinusoid
 from metagrad.experiments.problems import SinusoidRegression
-from metagrad.training.evaluation import moved
 from metagrad.tree import Tree
 
 Head = Literal["zero", "random"]
@@ -51,4 +50,4 @@ def start(problem: SinusoidRegression, head: Head, alpha: float, num_steps: int,
 def draw(problem: SinusoidRegression, tasks: int, seed: int) -> Task:
     """That many tasks in float64: they depend on problem, number and seed alone, so every α meets the same."""
     source = problem.sources(torch.device("cpu")).train
-    return moved(source.sample(tasks, torch.Generator().manual_seed(seed)), torch.device("cpu"), torch.float64)
+    return source.sample(tasks, torch.Generator().manual_seed(seed)).to(torch.device("cpu"), torch.float64)

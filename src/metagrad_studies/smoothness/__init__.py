@@ -10,7 +10,6 @@ from metagrad import Exact, MetaLearner, Task, tree
 from metagrad.experiments.config import Experiment, build
 from metagrad.experiments.presets import PRESETS
 from metagrad.training import fixed_tasks
-from metagrad.training.evaluation import joined, moved
 from metagrad_studies.core import Bench, Cell, Record, Request
 from metagrad_studies.instruments.spectra import direction
 from metagrad_studies.smoothness.meta_objective import of_each, of_mean
@@ -57,7 +56,7 @@ class Smoothness(Results):
         config = replace(Experiment.from_json(problem.experiment), seed=cell.values["seed"])
         learner, sources = build(config)
         device, dtype = config.machine.torch_device(), config.machine.torch_dtype()
-        tasks = moved(joined(fixed_tasks(sources.train, problem.tasks, settings.task_seed)), device, torch.float64)
+        tasks = Task.join(fixed_tasks(sources.train, problem.tasks, settings.task_seed)).to(device, torch.float64)
         parameters = list(learner.parameters())
         optimizer = config.optimizer.build(parameters)
         scheduler = config.optimizer.scheduler(optimizer, config.meta_steps)
@@ -70,7 +69,7 @@ class Smoothness(Results):
             if step == config.meta_steps:
                 break
             optimizer.zero_grad()
-            result = learner.backward(moved(sources.train.sample(config.meta_batch, draws), device, dtype))
+            result = learner.backward(sources.train.sample(config.meta_batch, draws).to(device, dtype))
             if config.optimizer.clip is not None:
                 torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip)
             optimizer.step()
