@@ -29,9 +29,9 @@ from .estimators import Reptile as Reptile
 from .estimators import Split as Split
 from .estimators import Truncated as Truncated
 from .inner.learners import PartOfModel as PartOfModel
-from .inner.learners import Proximal as Proximal
 from .inner.learners import WholeModel as WholeModel
 from .inner.loop import InnerLoop as InnerLoop
+from .inner.proximal import Proximal as Proximal
 from .inner.trajectory import Logarithmic as Logarithmic
 from .inner.trajectory import Slots as Slots
 from .inner.trajectory import SquareRoot as SquareRoot

@@ -4,14 +4,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor, nn
 
-from metagrad import checks, functional, structure, tree
+from metagrad import checks, functional, structure
 from metagrad.functional import Statistics
-from metagrad.inner.learner import HasValues, Learner
+from metagrad.inner.learner import Learner
 from metagrad.inner.precision import Precision, check_model, check_precision, forward_pass
+from metagrad.inner.proximal import Proximal
 from metagrad.objectives import Loss, Metrics, Objective, OfPredictions
 from metagrad.structure import Data
 from metagrad.task import Batch
@@ -203,58 +204,6 @@ class PartOfModel(ModelLearner):
         if not chosen:
             raise ValueError("adapts selects no trainable parameter: the inner loop would have nothing to adapt")
         return chosen
-
-
-@dataclass(frozen=True, eq=False)
-class Proximal:
-    """Another learner with an anchor in its inner loss: support loss + (λ/2)·‖φ − start(m)‖².
-
-    Makes the solution of the inner problem depend on the start, which implicit and finite-difference estimators need.
-
-    Raises:
-        ValueError: `strength` (λ) is not positive.
-
-    Example:
-        >>> anchored = Proximal(WholeModel(nn.Linear(3, 1), nn.functional.mse_loss), strength=2.0)
-        >>> meta = {"model": {**functional.trainable(anchored.learner.model)}}
-        >>> sorted(anchored.context(meta)["model"])  # the losses read the start
-        ['bias', 'weight']
-    """
-
-    learner: Learner
-    strength: float
-
-    def __post_init__(self) -> None:
-        checks.number("strength", self.strength, above=0)
-
-    def values(self) -> Tree:
-        """As the inner learner."""
-        return cast(HasValues, self.learner).values()
-
-    def parameters(self, adapted: Tree, meta: Tree) -> dict[str, Tensor]:
-        """As the inner learner."""
-        return cast(HasValues, self.learner).parameters(adapted, meta)
-
-    def initial(self, meta: Tree) -> Tree:
-        """As the inner learner."""
-        return self.learner.initial(meta)
-
-    def context(self, meta: Tree) -> Tree:
-        """What the inner learner reads, and what the anchor is made of."""
-        return tree.union(self.learner.context(meta), self.learner.initial(meta))
-
-    def start(self, meta: Tree) -> Tree:
-        """As the inner learner."""
-        return self.learner.start(meta)
-
-    def support_loss(self, adapted: Tree, meta: Tree, batch: Data) -> Tensor:
-        """The inner learner's loss and the anchor."""
-        away = tree.subtract(adapted, self.learner.start(meta))
-        return self.learner.support_loss(adapted, meta, batch) + 0.5 * self.strength * tree.dot(away, away)
-
-    def query_loss(self, adapted: Tree, meta: Tree, batch: Data) -> tuple[Tensor, Metrics]:
-        """As the inner learner: the query loss has no anchor."""
-        return self.learner.query_loss(adapted, meta, batch)
 
 
 def learner_of(
