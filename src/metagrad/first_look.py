@@ -1,6 +1,7 @@
 """What model and loss read that no meta-gradient reaches, and what they write on: found by one look at one task."""
 
 from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +9,37 @@ from torch import Tensor, nn
 from metagrad import tree
 from metagrad.inner.learner import Learner
 from metagrad.inner.randomness import putting_back
+from metagrad.objectives import Metrics
+from metagrad.structure import Data
 from metagrad.task import Steps, Task
 from metagrad.tree import Tree
+
+
+@dataclass(frozen=True)
+class SupportAlone:
+    """Another learner where there is no query set: the loss measured is the one descended."""
+
+    learner: Learner
+
+    def initial(self, meta: Tree) -> Tree:
+        """As the other learner."""
+        return self.learner.initial(meta)
+
+    def context(self, meta: Tree) -> Tree:
+        """As the other learner."""
+        return self.learner.context(meta)
+
+    def start(self, meta: Tree) -> Tree:
+        """As the other learner."""
+        return self.learner.start(meta)
+
+    def support_loss(self, adapted: Tree, meta: Tree, batch: Data) -> Tensor:
+        """As the other learner."""
+        return self.learner.support_loss(adapted, meta, batch)
+
+    def query_loss(self, adapted: Tree, meta: Tree, batch: Data) -> tuple[Tensor, Metrics]:
+        """The support loss."""
+        return self.learner.support_loss(adapted, meta, batch), {}
 
 
 class FirstLook:
@@ -40,7 +70,7 @@ class FirstLook:
         Cost: a forward pass on one task, once, or two.
         """
         trained = tuple(parameter.requires_grad for parameter in self._model.parameters())
-        kind = (self._model.training, trained, *((leaf.dtype, leaf.shape[1:]) for leaf in tasks.leaves))
+        kind = (type(learner), self._model.training, trained, *((leaf.dtype, leaf.shape[1:]) for leaf in tasks.leaves))
         if kind not in self._seen:
             self._look(learner, meta, tasks.take(0))
             self._seen.add(kind)

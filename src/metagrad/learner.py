@@ -15,6 +15,7 @@ from metagrad.choosing import Auto, Chooser, Decision
 from metagrad.choosing.auto import wanted
 from metagrad.estimators.base import Estimator
 from metagrad.estimators.families import warn_if_exact
+from metagrad.first_look import SupportAlone
 from metagrad.functional import Statistics
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.learner import HasValues, Learner, learned
@@ -367,8 +368,9 @@ class MetaLearner(MetaModule):
     def _alone(self, support: Data, meta: Tree) -> Prepared:
         """The data of one task as a checked batch of one."""
         alone = structure.map(lambda leaf: leaf.unsqueeze(0), support)
-        query = alone.data if isinstance(alone, Steps) else alone
-        return self._prepare(Task(alone, query), meta, single=True)
+        query = structure.map(lambda leaf: leaf[:, 0], alone.data) if isinstance(alone, Steps) else alone
+        learner = SupportAlone(self.loop.learner)
+        return self._checked(prepare(Task(alone, query), meta), False, learner, meta)
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
@@ -384,9 +386,11 @@ class MetaLearner(MetaModule):
         checks.integer("num_steps", num_steps, least=0)
         return num_steps
 
-    def _prepare(self, tasks: Task | Iterable[Task], meta: Tree, single: bool = False) -> Prepared:
+    def _prepare(self, tasks: Task | Iterable[Task], meta: Tree) -> Prepared:
+        return self._checked(prepare(tasks, meta), isinstance(tasks, Task), self.loop.learner, meta)
+
+    def _checked(self, tasks: Prepared, batched: bool, learner: Learner, meta: Tree) -> Prepared:
         admissible.check(self.model)
-        prepared = prepare(tasks, meta)
         with kernels(self.precision):
-            self._checks.check(prepared, isinstance(tasks, Task) and not single, self.loop.learner, meta)
-        return prepared
+            self._checks.check(tasks, batched, learner, meta)
+        return tasks

@@ -95,6 +95,9 @@ def test_dataset_distillation(estimator):
     classes = {"classes": torch.arange(3)}
     expected = by_hand(model, inner, outer, classes, data, 10, sgd(0.3), hyper=images)
     check(learner.meta_gradient([Task(classes, data)]), [expected])
+    error(learner.unroll(classes), data).backward()  # what the outer function reads is not asked of the support set
+    torch.testing.assert_close(images.x.grad, expected[1]["hyper.x"], rtol=1e-9, atol=1e-12)
+    assert learner.adapt(classes)(data["x"]).shape == (8, 3)
 
 
 def test_learned_loss():
