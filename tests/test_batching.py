@@ -278,3 +278,14 @@ def test_small_models_run_side_by_side_and_convolutions_on_a_cpu_one_by_one():
         learner = MetaLearner(make().double(), LOSS, SGD(0.1), STEPS, Exact())
         learner.meta_gradient(make_tasks(features))
         assert learner.plan.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"seed": 0}, "the model draws random numbers"), ({"derivatives": "autograd"}, "by torch.autograd")],
+)
+def test_the_plan_says_why_nothing_runs_side_by_side(options, reason):
+    learner = MetaLearner(MODELS["mlp"][0]().double(), LOSS, SGD(0.1), STEPS, Exact(), **options)
+    assert learner.plan == "nothing has run yet"
+    learner.meta_gradient(make_tasks((4,)))
+    assert learner.plan == f"one task and one inner step at a time: {reason}"

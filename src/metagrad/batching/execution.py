@@ -104,10 +104,6 @@ class Eager:
     @property
     def plan(self) -> str:
         """What runs side by side at present, and why, as a sentence."""
-        if self._way.by_autograd:
-            return "one task and one inner step at a time, differentiated by plain torch.autograd"
-        if self._way.one_by_one or self._way.seed is not None:
-            return "one task and one inner step at a time"
         return self.planner.latest.why if self.planner.latest else "nothing has run yet"
 
     def run(self, job: Job, loop: InnerLoop, meta: Tree, tasks: Prepared, asked_once: int = 0) -> Tree:
@@ -156,8 +152,10 @@ class Eager:
         """The loop and the number of tasks side by side, as the way or the plan says."""
         fitting = way.loop(loop)
         if fitting.seed is not None:
-            return replace(fitting, link_chunk=1), 1
+            plan = self.planner.one_by_one("the model draws random numbers")
+            return replace(fitting, link_chunk=plan.links), plan.tasks
         if way.one_by_one:
+            self.planner.one_by_one("by torch.autograd" if way.by_autograd else "vmap cannot map the model")
             return fitting, way.task_chunk
         largest = max((group for _, group in tasks.groups), key=lambda group: group.count)
         plan = self.planner.plan(fitting, way.derivatives(fitting), meta, largest, asked_once)

@@ -69,6 +69,11 @@ class Planner:
         self.latest = self._plans[key]
         return self.latest
 
+    def one_by_one(self, why: str) -> Plan:
+        """The plan where nothing can run side by side."""
+        self.latest = Plan(1, 1, f"one task and one inner step at a time: {why}")
+        return self.latest
+
     def _made(self, loop: InnerLoop, derivatives: Derivatives, meta: Tree, tasks: Task, in_rounds: bool) -> Plan:
         task, device = tasks.take(0), tasks.device
         if self._tasks is not None and loop.link_chunk is not None:
