@@ -18,7 +18,7 @@ LAYERS = [
     {"prepared"},
     {"functional", "networks", "objectives", "admissible", "data", "estimators", "optim", "rules"},
     {"inner"},
-    {"batching", "probing"},
+    {"batching", "probing", "untouched"},
     {"capture", "choosing", "adapted", "first_look", "not_finite", "node", "meta_module"},
     {"validity", "unrolled"},
     {"learner"},

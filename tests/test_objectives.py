@@ -3,7 +3,9 @@
 
 import copy
 from collections import UserDict
-from dataclasses import dataclass
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import pytest
@@ -143,6 +145,54 @@ class Record:
     kind: str = "regression"
 
 
+class Wrapped(MutableMapping):
+    """A mapping around a dict that a shallow copy would share."""
+
+    def __init__(self, items):
+        self.items_of_ones_own = items
+
+    def __getitem__(self, key):
+        return self.items_of_ones_own[key]
+
+    def __setitem__(self, key, value):
+        self.items_of_ones_own[key] = value
+
+    def __delitem__(self, key):
+        del self.items_of_ones_own[key]
+
+    def __iter__(self):
+        return iter(self.items_of_ones_own)
+
+    def __len__(self):
+        return len(self.items_of_ones_own)
+
+
+@dataclass
+class Derived:
+    """A record with a tensor made from its fields, another computed when first read, and a field of no argument."""
+
+    x: Tensor
+    y: Tensor
+    kind: str
+    label: str = field(init=False, default="none")
+
+    def __post_init__(self):
+        self.double = 2 * self.y
+        assert self.mean.ndim == 0
+
+    @cached_property
+    def mean(self):
+        return self.x.mean()
+
+
+class Centred(Batch):
+    """A batch with something of its own."""
+
+    @property
+    def shifted(self):
+        return self.targets - 1
+
+
 CONTAINERS = {
     "dict": (lambda b: b, lambda b: (b["x"], b["y"])),
     "mapping": (lambda b: UserDict(b), lambda b: (b["x"], b["y"])),
@@ -150,6 +200,9 @@ CONTAINERS = {
     "tuple": (lambda b: (b["x"], b["y"]), lambda b: b),
     "named-tuple": (lambda b: Named(**b), lambda b: (b.x, b.y)),
     "dataclass": (lambda b: Record(**b), lambda b: (b.x, b.y)),
+    "own-mapping": (lambda b: Wrapped(dict(b)), lambda b: (b["x"], b["y"])),
+    "derived": (lambda b: Derived(**b), lambda b: (b.x + b.mean - b.x.mean(), b.double - b.y)),
+    "batch-subclass": (lambda b: Centred(b["x"], b["y"]), lambda b: (b.inputs, b.shifted + 1)),
     "nested": (lambda b: {"in": {"x": b["x"]}, "out": (b["y"], None)}, lambda b: (b["in"]["x"], b["out"][0])),
 }
 
@@ -173,6 +226,22 @@ def test_any_tree_of_tensors(container, listed):
     close(result.loss, wanted.loss)
     close(result.gradient["model"], wanted.gradient["model"])
     assert type(tasks.take(0).support) is type(pack(support))
+    assert unpack(tasks.support)[0].data_ptr() == support["x"].data_ptr() or container == "derived"
+
+
+def test_an_objective_may_write_on_its_batch():
+    def doubling(model, batch):
+        batch.targets.mul_(2)
+        return F.mse_loss(model(batch.inputs), batch.targets)
+
+    net, support, query = make_net(), data(1, 2), data(5, 2)
+    kept = support["y"].clone()
+    tasks = Task(Batch(support["x"], support["y"]), Batch(query["x"], query["y"]))
+    twice = Task(Batch(support["x"], 2 * support["y"]), Batch(query["x"], 2 * query["y"]))
+    result = MetaLearner(net, Objective(doubling), SGD(0.1), K, Exact()).meta_gradient(tasks)
+    wanted = MetaLearner(net, F.mse_loss, SGD(0.1), K, Exact()).meta_gradient(twice)
+    close(result.gradient["model"], wanted.gradient["model"])
+    assert torch.equal(support["y"], kept)
 
 
 @pytest.mark.parametrize("estimator", [Exact(), Binomial(K), Truncated(K)], ids=repr)
@@ -316,6 +385,8 @@ def test_a_learner_of_ones_own(make):
         (lambda net: learner(net).unroll(data(1)).at(2), ValueError, "no stop at step 2, there are 3"),
         (lambda net: learner(net).unroll(data(1), state=learner(net, rule=SGD(0.1, 0.9)).unroll(data(1)).state), ValueError, "no branch 'velocity'|is that of SGD"),
         (lambda net: learner(net).unroll(data(1), state=learner(net, adapts="0").unroll(data(1)).state), ValueError, "another learner: only one of the two adapts 2.bias, 2.weight"),
+        (lambda net: learner(net).unroll(Steps(data(1, 2)), K), ValueError, "Steps of length 2, and 3 steps are taken"),
+        (lambda net: learner(net).unroll(Steps({"x": tensor(3, N, 2), "y": tensor(2, N, 1)})), ValueError, "Steps of length 2, 3"),
         (lambda net: learner(net).unroll(lambda k: None), TypeError, "step 0 .* returned None"),
         (lambda net: learner(net).backward(Task(Batch(tensor(2, N, 2).requires_grad_(), tensor(2, N, 1)), data(2, 2))), ValueError, "support inputs requires a gradient"),
         (lambda net: setattr(learner(net), "num_steps", 10), AttributeError, "num_steps of a MetaLearner does not change"),

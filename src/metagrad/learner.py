@@ -35,6 +35,7 @@ from metagrad.structure import Data
 from metagrad.task import Steps, Task
 from metagrad.tree import Tree
 from metagrad.unrolled import CarriedState, UnrolledModel, Unrolling, pullback
+from metagrad.untouched import Untouched
 from metagrad.validity import TaskChecks, require_finite, require_hyper
 
 __all__ = ["AdaptedModel", "Evaluation", "MetaLearner", "NonFiniteError"]
@@ -334,10 +335,14 @@ class MetaLearner(MetaModule):
             ValueError: as `meta_gradient` for the data; an estimator that needs the query loss itself
                 (`FiniteDifference`, `Implicit`, `Reptile`); "auto" before it has chosen; a state of another rule.
         """
-        if num_steps is None and isinstance(support, Steps):
-            num_steps = len(structure.leaves(support)[0])
+        held = [len(leaf) for leaf in structure.leaves(support)] if isinstance(support, Steps) else []
+        if num_steps is None and held:
+            num_steps = min(held)
         steps = self._steps(num_steps)
         checks.integer("num_steps", steps, least=1)
+        if held and not steps <= min(held) == max(held):
+            lengths = ", ".join(map(str, sorted({*held})))
+            raise ValueError(f"support is Steps of length {lengths}, and {steps} steps are taken: give each one entry")
         estimator = pullback(self._chosen())
         meta = self.meta()
         if not callable(support):
@@ -349,6 +354,7 @@ class MetaLearner(MetaModule):
             lambda seed: Evidence(support, seed),
             self.capture.otherwise,
             self.precision,
+            lambda data: Untouched([m for m in (self.model, self.hyper) if m is not None], self.batch_statistics, data),
             None,
         )
         unrolling = Unrolling(stretch, self.model, lambda adapted: self._whole(adapted, meta), self.batch_statistics)

@@ -25,7 +25,9 @@ from metagrad.inner.precision import Precision, kernels
 from metagrad.inner.randomness import without_drawing
 from metagrad.rules import State
 from metagrad.rules.base import smooth
+from metagrad.structure import Data
 from metagrad.tree import Tree
+from metagrad.untouched import Untouched
 
 
 class Taken(NamedTuple):
@@ -47,6 +49,7 @@ class Stretch:
         evidence: what the steps see, given the seed of the way in which they are evaluated.
         eager: finds that way.
         precision: of kernels.
+        watch: data ↦ what must not change until the backward pass.
         before: the state to start from, on the tape; None for the start that the meta-parameters give.
     """
 
@@ -56,6 +59,7 @@ class Stretch:
     evidence: Callable[[int | None], Evidence]
     eager: Eager
     precision: Precision
+    watch: Callable[[Data], Untouched]
     before: Tree | None
 
     def take(self) -> Taken:
@@ -98,6 +102,7 @@ class _Unroll(torch.autograd.Function):
         with kernels(stretch.precision):
             run = stretch.eager.first_that_works(lambda way: stretch.run(way, values), stretch.loop)
         ctx.node, ctx.run, ctx.autocast = node, run, _autocast_modes()
+        ctx.read_again = stretch.watch(stretch.evidence(None).support)
         ctx.save_for_backward(*leaves)  # so that a change in place before the backward pass is found
         ctx.set_materialize_grads(False)
         node.last = cast(Tree, run.last)
@@ -111,6 +116,7 @@ class _Unroll(torch.autograd.Function):
     def backward(ctx: Any, *slopes: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore
         node: _Node = ctx.node
         stretch, values = node.stretch, [leaf.detach() for leaf in ctx.saved_tensors]
+        ctx.read_again.require()
         given = iter(slopes)
         cotangent = smooth(tree.map(lambda leaf: _or_zero(next(given), leaf), cast(Tree, node.last)))
         of_forward: list[Run] = [ctx.run]

@@ -6,6 +6,7 @@ the user's model likes them. Their tensors are the leaves; whatever is no tensor
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -96,13 +97,21 @@ def _mapping(value: Mapping[Any, Any], path: str, leaves: list[Tensor], paths: l
         items = {name: make(given) for name, (_, make) in parts.items()}
         if plain or not hasattr(value, "__setitem__"):
             return items
-        # A copy keeps what else such a mapping carries, as the encodings of `BatchEncoding`.
-        rebuilt = copy.copy(cast(dict[Any, Any], value))
+        rebuilt = _copied(cast(dict[Any, Any], value))
         for name, item in items.items():
             rebuilt[name] = item
         return rebuilt
 
     return (type(value), tuple((name, part[0]) for name, part in parts.items())), build
+
+
+def _copied(value: dict[Any, Any]) -> dict[Any, Any]:
+    """A mapping to write on, which keeps what else it carries, as the encodings of `BatchEncoding`."""
+    copied = copy.copy(value)
+    if not isinstance(value, dict) and not hasattr(value, "__copy__"):
+        # Where it keeps its items in a dict of its own, a copy would share that dict.
+        vars(copied).update({name: dict(own) for name, own in vars(value).items() if type(own) is dict})
+    return copied
 
 
 def _sequence(value: Sequence[Any], path: str, leaves: list[Tensor], paths: list[str]) -> _Part:
@@ -120,14 +129,20 @@ def _sequence(value: Sequence[Any], path: str, leaves: list[Tensor], paths: list
 
 def _dataclass(value: Any, path: str, leaves: list[Tensor], paths: list[str]) -> _Part:
     prefix = f"{path}." if path else ""
+    # Also what it was given beside its fields: tensors made in `__post_init__` belong to the same tasks.
+    names = dict.fromkeys([*(field.name for field in dataclasses.fields(value)), *getattr(value, "__dict__", {})])
+    cached = {name for name in names if isinstance(getattr(type(value), name, None), functools.cached_property)}
     parts = {
-        field.name: _taken_apart(getattr(value, field.name), f"{prefix}{field.name}", leaves, paths)
-        for field in dataclasses.fields(value)
+        name: _taken_apart(getattr(value, name), f"{prefix}{name}", leaves, paths)
+        for name in names
+        if name not in cached
     }
 
     def build(given: Iterator[Tensor]) -> Data:
         # A copy, not a call of the constructor: that may check, convert or compute.
         rebuilt = copy.copy(value)
+        for name in cached:
+            del vars(rebuilt)[name]  # computed from other tensors
         for name, (_, make) in parts.items():
             object.__setattr__(rebuilt, name, make(given))
         return rebuilt

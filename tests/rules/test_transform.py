@@ -30,6 +30,19 @@ def heavy_ball(lr, momentum):
     return init, update
 
 
+def counting(lr, momentum):
+    """A count for each parameter beside its velocity: integers between tensors that have derivatives."""
+
+    def init(params):
+        return {n: (torch.zeros_like(p), torch.tensor(0)) for n, p in params.items()}
+
+    def update(gradients, state, params):
+        after = {n: (momentum * state[n][0] + g, state[n][1] + 1) for n, g in gradients.items()}
+        return {n: -lr * after[n][0] / after[n][1] for n in gradients}, after
+
+    return init, update
+
+
 def plain(lr):
     return lambda params: (), lambda gradients, state, params: ({n: -lr * g for n, g in gradients.items()}, state)
 
@@ -76,3 +89,9 @@ def test_pairs_of_torchopt(name, estimator):
 def test_pairs_of_ones_own(pair, step, estimator):
     compare(pair, of_pair(*pair), estimator)
     compare(pair, step, estimator)
+
+
+@ESTIMATORS
+def test_integers_between_other_states(estimator):
+    pair = counting(0.3, 0.8)
+    compare(pair, of_pair(*pair), estimator)

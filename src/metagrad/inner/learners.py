@@ -15,7 +15,6 @@ from metagrad.inner.precision import Precision, check_model, check_precision, fo
 from metagrad.inner.proximal import Proximal
 from metagrad.objectives import Loss, Metrics, Objective, OfPredictions
 from metagrad.structure import Data
-from metagrad.task import Batch
 from metagrad.tree import Tree
 
 
@@ -128,8 +127,9 @@ class ModelLearner(ABC):
         modules = [(self.model, parameters)]
         if self.hyper is not None:
             modules.append((self.hyper, _part(meta, "hyper")))
+        own = structure.map(Tensor.clone, batch)  # on which model and objective may write
         with forward_pass(self.precision):
-            return functional.evaluate(function, modules, _of_ones_own(batch), statistics=self.batch_statistics)
+            return functional.evaluate(function, modules, own, statistics=self.batch_statistics)
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,10 +247,3 @@ def _flat(parameters: Tree) -> dict[str, Tensor]:
     if isinstance(parameters, Tensor):
         raise TypeError("the parameters of a model must be a dict from names to tensors, got one tensor")
     return {name: p for name, p in parameters.items() if isinstance(p, Tensor)}
-
-
-def _of_ones_own(batch: Data) -> Data:
-    """The data with tensors that the model may write on; targets are for losses, which do not."""
-    if isinstance(batch, Batch):
-        return Batch(structure.map(Tensor.clone, batch.inputs), batch.targets)
-    return structure.map(Tensor.clone, batch)

@@ -65,10 +65,9 @@ class UpdateRule(ABC):
         Cost: about ten steps of the rule; no model call. Integer tensors in the state get no cotangent.
         """
         state, gradient = at()
-        fixed = tree.select(lambda leaf: not _is_smooth(leaf), cast(Tree, state))
 
         def moved(part: Tree, slope: Tree, own: Tree) -> Tree:
-            after = self.step(cast(State, tree.union(part, fixed)), slope, own, k)
+            after = self.step(cast(State, tree.overlay(cast(Tree, state), part)), slope, own, k)
             return smooth(cast(Tree, after))
 
         moving = smooth(cast(Tree, state))
