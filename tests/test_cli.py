@@ -243,6 +243,7 @@ REFUSED = [
     ("", "the following arguments are required: COMMAND"),
     ("fly", "unknown command 'fly'; known are train, evaluate, compare"),
     ("trian", "unknown command 'trian'; did you mean train?"),
+    ("trian sinusoid --meta-steps 3", "unknown command 'trian'; did you mean train?"),
     ("train chess", "unknown preset 'chess'; known are sinusoid, omniglot"),
     ("train sinusoid extra", "unexpected argument 'extra'"),
     ("train sinusoid sinusoid", "unexpected argument 'sinusoid'"),

@@ -172,7 +172,7 @@ def test_the_bad_task_of_an_unequal_list_is_named_by_its_position():
 def test_a_missing_or_extra_task_axis_is_noticed():
     single = Batch(torch.rand(10, 1, dtype=torch.float64), torch.rand(10, 1, dtype=torch.float64))
     learner = MetaLearner(nn.Linear(1, 1).double(), F.mse_loss, SGD(0.1), 2, Exact())
-    with pytest.raises(ValueError, match=r"got \[10, 1\] and \[10, 1\]; add a task axis to one task with unsqueeze"):
+    with pytest.raises(ValueError, match=r"got \[10, 1\] and \[10, 1\]; give one task in a list"):
         learner.backward(Task(single, single))
     several = Batch(*(leaf.expand(3, 10, 1) for leaf in single))
     learner.backward(Task(several, several))
@@ -316,8 +316,13 @@ def test_tasks_may_come_from_a_generator():
             "metric 'm' must return a 0-d tensor",
         ),
         (lambda: make(metrics={"m": lambda p, t: 1.0}).backward(TASKS), TypeError, "metric 'm' must .* got float"),
-        (lambda: make(rule=SGD), TypeError, "rule must be an update rule such as SGD"),
-        (lambda: make(rule=0.1), TypeError, "rule must be an update rule such as SGD"),
+        (lambda: make(rule=SGD), TypeError, "rule must be an update rule such as metagrad.SGD"),
+        (
+            lambda: make(rule=torch.optim.SGD([torch.ones(1)])),
+            TypeError,
+            r"got SGD \( Param.{,60}$",
+        ),
+        (lambda: make(rule=0.1), TypeError, "rule must be an update rule such as metagrad.SGD"),
         (lambda: make().backward(5), TypeError, "a list of Tasks, got 5"),
         (lambda: make().backward(Task((1, 2), (3, 4))), TypeError, "support must hold at least one torch.Tensor"),
         (lambda: make().adapt(Batch([1.0], [2.0])), TypeError, "support inputs must be a torch.Tensor, got list"),

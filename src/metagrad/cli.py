@@ -73,6 +73,8 @@ def _run(given: list[str]) -> int:
         front.check(given[0], arguments)
         module, _, function = COMMANDS[given[0]].partition(":")
         return getattr(import_module(module), function)(arguments)
+    if given and not given[0].startswith("-"):
+        raise unknown("command", given[0], COMMANDS)
     options = front.program(list(COMMANDS), __version__).parse(given)
     raise unknown("command", options.command, COMMANDS)
 

@@ -135,7 +135,7 @@ def _check_batch(part: str, batch: Batch, model: Tensor) -> None:
         if inputs.ndim < least or targets.ndim < 2:
             raise ValueError(
                 f"{part} inputs need axes [tasks, examples, features, …] and targets [tasks, examples, …], got "
-                f"{list(inputs.shape)} and {list(targets.shape)}; add a task axis to one task with unsqueeze(0)"
+                f"{list(inputs.shape)} and {list(targets.shape)}; give one task in a list, [task]"
             )
         if 0 in inputs.shape[:2]:
             raise ValueError(f"the {part} set is empty: its inputs have shape {list(inputs.shape)}")

@@ -119,8 +119,11 @@ class Unrolling:
         """Unroll from stop to stop, each stretch one node.
 
         Raises:
-            ValueError: a stop outside 1..K, or a state of another rule or other parameters.
+            TypeError, ValueError: stops that are no integers in 1..K; `Steps` of another length; a state of another
+                rule or other parameters.
         """
+        if isinstance(support, Steps):
+            support.check(num_steps)
         loop, stretch = self.stretch.loop, self.stretch
         if state is not None:
             state.check(loop.rule, loop.learner.start(stretch.meta))
@@ -155,6 +158,8 @@ def _paths(of: Tree) -> set[str]:
 
 
 def _ends(stops: Iterable[int], num_steps: int) -> Sequence[int]:
+    if not isinstance(stops, Iterable):
+        raise TypeError(f"stops must be several steps, such as [{stops!r}], got {stops!r}")
     ends = sorted({*stops, num_steps})
     for stop in ends:
         checks.integer("each of stops", stop, least=1, most=num_steps)

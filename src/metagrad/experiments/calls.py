@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 _LONGEST = 1000  # characters; longer than any sensible expression, short enough for the parser's stack
 _BARE_NAME = re.compile(r"[A-Za-z][\w-]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z]\w*)+")
 _TEXT_OR_OWN = re.compile(r"""('[^']*'|"[^"]*")|([A-Za-z_][\w.]*):([A-Za-z_]\w*)""")
 
 
@@ -117,6 +118,9 @@ def _value(node: ast.expr, own: dict[str, str]) -> Any:
 
 
 def _refuse(node: ast.expr) -> NoReturn:
+    text = ast.unparse(node)
+    module, _, name = text.rpartition(".")
+    hint = f"; one of your own is {module}:{name}" if _DOTTED.fullmatch(text) else ""
     raise ValueError(
-        f"{ast.unparse(node)!r} is not allowed in an expression: numbers, quoted text and calls of known classes are"
+        f"{text!r} is not allowed in an expression: numbers, quoted text and calls of known classes are{hint}"
     )
