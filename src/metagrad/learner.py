@@ -334,7 +334,7 @@ class MetaLearner(MetaModule):
         Raises:
             ValueError: as `meta_gradient` for the data; an estimator that needs the query loss itself
                 (`FiniteDifference`, `Implicit`, `Reptile`); "auto" before it has chosen; a state of another rule;
-                `Steps` of another length than K.
+                `Steps` of fewer entries than K.
         """
         held = [len(leaf) for leaf in structure.leaves(support)] if isinstance(support, Steps) else []
         if num_steps is None and held:

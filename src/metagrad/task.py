@@ -49,19 +49,6 @@ class Steps:
         """The data of step k of one task, or those of several steps with their step axis."""
         return structure.map(lambda leaf: leaf[k], self.data)
 
-    def check(self, num_steps: int) -> None:
-        """Require one entry for each step of one task.
-
-        Raises:
-            ValueError: there are fewer or more.
-        """
-        held = {leaf.shape[0] if leaf.ndim else 0 for leaf in structure.leaves(self.data)}
-        if held != {num_steps}:
-            raise ValueError(
-                f"support is Steps of length {', '.join(map(str, sorted(held)))}, and the inner loop takes "
-                f"{num_steps} steps: give each step one entry"
-            )
-
 
 @dataclass(frozen=True, eq=False)
 class Task:

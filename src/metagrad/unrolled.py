@@ -119,11 +119,8 @@ class Unrolling:
         """Unroll from stop to stop, each stretch one node.
 
         Raises:
-            TypeError, ValueError: stops that are no integers in 1..K; `Steps` of another length; a state of another
-                rule or other parameters.
+            TypeError, ValueError: stops that are no integers in 1..K; a state of another rule or other parameters.
         """
-        if isinstance(support, Steps):
-            support.check(num_steps)
         loop, stretch = self.stretch.loop, self.stretch
         if state is not None:
             state.check(loop.rule, loop.learner.start(stretch.meta))

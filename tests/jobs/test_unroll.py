@@ -117,13 +117,6 @@ def test_losses_at_every_step_summed(rule, step, options):
     close(model, {name: sum(k * slopes[name] for k, slopes in enumerate(each, 1)) for name in each[0]})
 
 
-def test_steps_of_another_length_are_refused_as_elsewhere():
-    batches = Steps(points(1, K))
-    for num_steps in (K - 1, K + 1):
-        with pytest.raises(ValueError, match=f"Steps of length {K}, and the inner loop takes {num_steps} steps"):
-            learner_of(net(), SGD(0.1)).unroll(batches, num_steps)
-
-
 def test_one_stop_is_given_in_a_list():
     with pytest.raises(TypeError, match=r"stops must be several steps, such as \[2\], got 2"):
         learner_of(net(), SGD(0.1)).unroll(points(1), stops=2)
