@@ -18,8 +18,8 @@ OF_OLD_TORCH = {
     "test_second_derivatives.py::*grid": "torch has no second derivative of grid_sample",
     "test_fitting.py::*-adagrad]": "torch's Adagrad makes its sums in the constructor, which a copy does not call",
     "test_fitting.py::*[warm up-": "torch's SequentialLR warns of a call of its own",
-    "test_fallback.py::test_values_read_behind_*[tolist-": "torch.func cannot read these values, so there is another warning",
-    "test_values.py::test_captured_and_as_written_agree[list-": "torch.func falls back too, so there is a further warning",
+    "test_fallback.py::test_values_read_behind_*[tolist-": "torch.func cannot read them: a further warning",
+    "test_values.py::test_captured_and_as_written_agree[list-": "torch.func falls back too: a further warning",
     "test_curvature.py::test_no_warning_of_torch_*": "torch's own exit handler fails in a process without a compiler",
 }
 
