@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -155,6 +156,25 @@ def other_forward(self, inputs):
     return self.head(self.body(inputs))
 
 
+class Scaled:
+    """A loss that is an object, and its method."""
+
+    def __init__(self):
+        self.factor, self.options = 1.5, {"bias": 0.1}
+
+    def __call__(self, predictions, targets):
+        return F.cross_entropy(self.factor * predictions + self.options["bias"] * predictions.square(), targets)
+
+    def method(self, predictions, targets):
+        return self(predictions, targets)
+
+
+def edit_object(learner, patch):
+    made = getattr(learner.loop.learner.loss, "__self__", learner.loop.learner.loss)
+    made.factor, made.options["bias"] = 3.0, 2.0
+
+
+RATE = SimpleNamespace(now=0.3)
 FLOATS = Task(*(Batch(b.inputs.float(), b.targets) for b in TASKS))
 
 CHANGES = {
@@ -187,6 +207,9 @@ CHANGES = {
     "loss-keyword": change(edit_keyword, loss=partial(F.cross_entropy, label_smoothing=0.1)),
     "loss-cell": change(edit_cell, loss=weighted(0.5)),
     "loss-module": change(edit_weight, loss=nn.CrossEntropyLoss(weight=torch.ones(3, dtype=torch.float64))),
+    "loss-object": change(edit_object, loss=Scaled()),
+    "loss-method": change(edit_object, loss=Scaled().method),
+    "schedule": change(lambda learner, patch: patch.setattr(RATE, "now", 0.7), rule=SGD(lambda k: RATE.now)),
     "global-number": change(in_this_module("SHIFT", 3.0)),
     "global-tensor": change(in_this_module("BASE", torch.tensor(4.0, dtype=torch.float64))),
     "freeze": change(on_model(lambda m: m.body.requires_grad_(False))),
@@ -201,8 +224,18 @@ CHANGES = {
 
 # The same survey serves both modes: the fast tests take one change of each kind, of "whole" what only it depends on.
 FAST = {
-    "whole": {"rule-lr", "num-steps", "estimator"},
-    "pieces": {"shapes", "frozen-replaced", "buffer-in-place", "number", "loss", "global-tensor", "thaw"},
+    "whole": {"rule-lr", "num-steps", "estimator", "schedule"},
+    "pieces": {
+        "shapes",
+        "frozen-replaced",
+        "buffer-in-place",
+        "number",
+        "loss",
+        "loss-object",
+        "loss-method",
+        "global-tensor",
+        "thaw",
+    },
 }
 
 

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import torch
 from torch import nn
@@ -20,10 +21,15 @@ class Opaque:
 
 
 FACTOR = 2.0
+OPTIONS, SPACE = {"a": 1}, SimpleNamespace(b=1)
 
 
 def reads_a_global(x):
     return [FACTOR * part for part in x]
+
+
+def reads_globals(x):
+    return OPTIONS["a"] * SPACE.b * x
 
 
 def reads_it_inside(x):
@@ -148,6 +154,59 @@ def test_cycles_end():
 
     assert same(make(), make())
     assert survey(recursive).mark == survey(recursive).mark
+
+
+def test_attributes_that_the_code_names():
+    class Trainer:
+        rate = 1.0
+
+        def __init__(self):
+            self.weight, self.options, self.space = 1.0, {"a": 1}, SimpleNamespace(b=1, c=1)
+            self.taken, self.other = 0, 1.0
+
+        def loss(self):
+            return self.weight * self.factor * self.options["a"] * self.space.b
+
+        def other_loss(self):
+            return self.other
+
+        @property
+        def factor(self):
+            return self.rate
+
+    trainer = Trainer()
+    roots = [trainer.loss, trainer.other_loss]
+    for change in (
+        lambda: setattr(trainer, "weight", 2.0),
+        lambda: setattr(trainer, "options", {"a": 2}),
+        lambda: trainer.options.update(a=3),
+        lambda: setattr(trainer.space, "b", 2),
+        lambda: setattr(Trainer, "rate", 2.0),
+        lambda: setattr(trainer, "other", 2.0),
+    ):
+        before = survey(*roots).mark
+        change()
+        assert survey(*roots).mark != before
+    before = survey(*roots).mark
+    trainer.taken += 1  # which neither reads
+    assert survey(*roots).mark == before
+
+
+def test_all_attributes_where_no_code_leads_to_an_object():
+    one = Opaque()
+    before = survey(one).mark
+    one.value = 2
+    assert survey(one).mark != before
+
+
+def test_globals_that_hold_values():
+    before = survey(reads_globals).mark
+    assert survey(reads_globals).mark == before
+    OPTIONS["a"] += 1
+    assert survey(reads_globals).mark != before
+    before = survey(reads_globals).mark
+    SPACE.b += 1
+    assert survey(reads_globals).mark != before
 
 
 def test_what_counts_by_identity_stays_alive():
