@@ -2,6 +2,7 @@
 """Objectives, hyper modules, given starts and learners of one's own, against plain autograd through the loop."""
 
 import copy
+import math
 from collections import UserDict
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
@@ -388,6 +389,23 @@ def test_a_learner_of_ones_own(make):
         (lambda net: learner(net).unroll(Steps(data(1, 2)), K), ValueError, "Steps of length 2, and 3 steps are taken"),
         (lambda net: learner(net).unroll(Steps({"x": tensor(3, N, 2), "y": tensor(2, N, 1)})), ValueError, "Steps of length 2, 3"),
         (lambda net: learner(net).unroll(lambda k: None), TypeError, "step 0 .* returned None"),
+        (lambda net: learner(net).unroll(lambda k: data(1) if k < 2 else None), TypeError, "step 2 .* returned None"),
+        (lambda net: learner(net).unroll(lambda k: {**data(1), "x": 2 * net[0].weight}), ValueError, "support x of step 0 requires a gradient"),
+        (lambda net: learner(net).unroll(Steps({"x": data(1, K)["x"], "y": data(1, K + 1)["y"]})), ValueError, "Steps of length 3, 4, and 3 steps"),
+        (lambda net: learner(net).backward(Task(Steps({"x": data(1, 2, K)["x"], "y": data(1, 2, 2)["y"]}), data(2, 2))), ValueError, r"\(x: 3, y: 2\)"),
+        (lambda net: learner(net).unroll(Steps({"a": "text"})), TypeError, "support must hold at least one torch.Tensor"),
+        (lambda net: learner(net).unroll(Task(data(1), data(2))), TypeError, "give task.support"),
+        (lambda net: learner(net).unroll(data(1), state="before"), TypeError, "state must be that of an earlier unroll .* got str"),
+        (lambda net: learner(net).unroll(data(1), stops=[0]), ValueError, "each of stops must be at least 1"),
+        (lambda net: learner(net).backward([Task({"in": data(1)}, data(2)), Task({"in": {"x": data(1)["x"]}}, data(2))]), ValueError, "support.in.y is in one of them only"),
+        (lambda net: learner(net).backward([Task(data(1), data(2)), Task(data(1), {"x": data(2)["x"]})]), ValueError, "query.y is in one of them only"),
+        (lambda net: learner(net).backward(Task({**data(1, 2), "w": torch.tensor(1.0)}, data(2, 2))), ValueError, "support w has no task axis"),
+        (lambda net: learner(net).backward(Task({**data(1, 2), "y": data(1, 2)["y"] * math.nan}, data(2, 2))), ValueError, "support y of task 0"),
+        (lambda net: run(net, Objective(lambda m, b: b["y"].square().mean())), ValueError, "the support loss depends on no parameter"),
+        (lambda net: run(net, Objective(plain, lambda m, b: plain(m, b).detach())), ValueError, "the query loss depends on no parameter"),
+        (lambda net: run(net, Objective(weighted)), TypeError, r"inner of Objective must be a function of \(model, batch\), without"),
+        (lambda net: MetaLearner(net, Objective(weighted, plain), SGD(0.1), K, Exact(), hyper=Weights()), TypeError, r"outer of Objective .* \(model, batch, hyper\), for hyper="),
+        (lambda net: learner(net, learn_start=False).backward(Task(data(1, 2), data(2, 2))), ValueError, "leaves nothing to learn"),
         (lambda net: learner(net).backward(Task(Batch(tensor(2, N, 2).requires_grad_(), tensor(2, N, 1)), data(2, 2))), ValueError, "support inputs requires a gradient"),
         (lambda net: setattr(learner(net), "num_steps", 10), AttributeError, "num_steps of a MetaLearner does not change"),
         (lambda net: setattr(learner(net), "rule", SGD(0.3)), AttributeError, "rule of a MetaLearner does not change"),

@@ -101,6 +101,12 @@ class FirstLook:
                     "write out of place, or keep the tensor as a buffer, of which each call has a copy"
                 )
         given = {id(leaf) for leaf in tree.leaves(fresh)}
+        for name, loss in zip(("support", "query"), losses, strict=True):
+            if not any(id(leaf) in given for leaf in _ends([loss])):
+                raise ValueError(
+                    f"the {name} loss depends on no parameter, so it has no gradient; look for .detach(), .item(), "
+                    "no_grad() or a hard decision such as argmax in the model and the loss"
+                )
         return [leaf for leaf in _ends(losses) if id(leaf) not in given]
 
     def _unreached(self, leaf: Tensor) -> str:

@@ -36,7 +36,7 @@ from metagrad.task import Steps, Task
 from metagrad.tree import Tree
 from metagrad.unrolled import CarriedState, UnrolledModel, Unrolling, pullback
 from metagrad.untouched import Untouched
-from metagrad.validity import TaskChecks, require_finite, require_hyper
+from metagrad.validity import TaskChecks, require_finite, require_hyper, require_something_learned
 
 __all__ = ["AdaptedModel", "Evaluation", "MetaLearner", "NonFiniteError"]
 
@@ -201,6 +201,7 @@ class MetaLearner(MetaModule):
         return self._mean_over(tasks, self.meta())
 
     def _mean_over(self, tasks: Task | Iterable[Task], meta: Tree) -> MetaGradient:
+        require_something_learned(meta)
         prepared, loop = self._prepare(tasks, meta), self._loop()
         with kernels(self.precision):
             proposal = self.chooser and self.chooser.propose(loop, meta, prepared, self.task_chunk)
@@ -374,6 +375,8 @@ class MetaLearner(MetaModule):
 
     def _alone(self, support: Data, meta: Tree) -> Prepared:
         """The data of one task as a checked batch of one."""
+        if isinstance(support, Task):
+            raise TypeError("support must be the data of one task, got a Task: give task.support")
         alone = structure.map(lambda leaf: leaf.unsqueeze(0), support)
         query = structure.map(lambda leaf: leaf[:, 0], alone.data) if isinstance(alone, Steps) else alone
         learner = SupportAlone(self.loop.learner)

@@ -1,5 +1,6 @@
 """What is descended within a task and measured after it, as functions of the user's model and a batch."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -48,6 +49,24 @@ class Objective:
             missing = function is None and name == "outer"
             if not missing and (not callable(function) or isinstance(function, type)):
                 raise TypeError(f"{name} of Objective must be a function of (model, batch), got {function!r}")
+
+    def check(self, hyper: bool) -> None:
+        """Require functions that can be called as they will be, with or without a hyper module.
+
+        Raises:
+            TypeError: one of them takes other arguments.
+        """
+        for name in ("inner", "outer"):
+            function = getattr(self, name)
+            try:
+                signature = inspect.signature(function) if function is not None else None
+            except ValueError:  # a builtin, which does not say
+                signature = None
+            try:
+                _ = signature and signature.bind(*[None] * (3 if hyper else 2))
+            except TypeError as error:
+                wanted = "(model, batch, hyper), for hyper= is given" if hyper else "(model, batch), without hyper="
+                raise TypeError(f"{name} of Objective must be a function of {wanted}: {error}") from None
 
     def support_loss(self, model: nn.Module, batch: Data, *hyper: nn.Module) -> Tensor:
         """What an inner step descends."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from metagrad import structure, tree
 from metagrad.structure import Data, Structure
-from metagrad.task import Batch, Steps, Task
+from metagrad.task import Batch, Steps, Task, require_values
 from metagrad.tree import Tree
 
 
@@ -87,12 +87,7 @@ def _check_kind(task: object, where: str) -> None:
             raise TypeError(f"{part} targets{where} must be a torch.Tensor, got {type(data.targets).__name__}")
         if not structure.leaves(data):
             raise TypeError(f"{part}{where} must hold at least one torch.Tensor, got {type(data).__name__}")
-        for path, leaf in _named(part, data):
-            if leaf.requires_grad:
-                raise ValueError(
-                    f"{path}{where} requires a gradient, and a meta-gradient with respect to data does not pass here; "
-                    "make it a parameter of the hyper module of an Objective, or call .detach()"
-                )
+        require_values(part, data, where)
     if isinstance(task.query, Steps):
         raise TypeError(f"query{where} is Steps(…): only the support set differs from step to step")
 

@@ -45,9 +45,41 @@ class Steps:
 
     data: Data
 
+    def check(self, num_steps: int) -> None:
+        """Require one entry for each of `num_steps` steps.
+
+        Raises:
+            ValueError: a tensor of another length, named by its path, or none at all.
+        """
+        leaves, shape = structure.flatten(self.data)
+        lengths = {path: len(leaf) if leaf.ndim else 0 for path, leaf in zip(shape.paths, leaves, strict=True)}
+        held = sorted(set(lengths.values()))
+        if held == [num_steps]:
+            return
+        where = f" ({', '.join(f'{path}: {length}' for path, length in lengths.items())})" if len(held) > 1 else ""
+        raise ValueError(
+            f"support is Steps of length {', '.join(map(str, held)) or 'none'}{where}, and the inner loop takes "
+            f"{num_steps} steps: give each step one entry"
+        )
+
     def at(self, k: int | slice) -> Data:
         """The data of step k of one task, or those of several steps with their step axis."""
         return structure.map(lambda leaf: leaf[k], self.data)
+
+
+def require_values(part: str, data: Data, where: str = "") -> None:
+    """Refuse data that requires a gradient.
+
+    Raises:
+        ValueError: names the tensor, and the way that works.
+    """
+    leaves, shape = structure.flatten(data.data if isinstance(data, Steps) else data)
+    for path, leaf in zip(shape.paths, leaves, strict=True):
+        if leaf.requires_grad:
+            raise ValueError(
+                f"{f'{part} {path}'.strip()}{where} requires a gradient, and a meta-gradient with respect to data does "
+                "not pass here; make it a parameter of the hyper module of an Objective, or call .detach()"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,6 +123,8 @@ class Unrolling:
         """
         loop, stretch = self.stretch.loop, self.stretch
         if state is not None:
+            if not isinstance(state, CarriedState):
+                raise TypeError(f"state must be that of an earlier unroll (result.state), got {type(state).__name__}")
             state.check(loop.rule, loop.learner.start(stretch.meta))
             stretch = replace(stretch, before=state.values)
         taken = 0 if state is None else state.step

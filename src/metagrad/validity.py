@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from metagrad import functional, tree
 from metagrad.batching import MetaGradient, branch
 from metagrad.first_look import FirstLook
-from metagrad.inner.learner import Learner
+from metagrad.inner.learner import Learner, learned
 from metagrad.inner.loop import InnerLoop
 from metagrad.inner.randomness import seeded
 from metagrad.not_finite import explanation
@@ -152,6 +152,18 @@ def _ignored_class(loss: object) -> int | None:
     if loss in (F.cross_entropy, F.nll_loss):
         return options.get("ignore_index", -100)
     return loss.ignore_index if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) else None
+
+
+def require_something_learned(meta: Tree) -> None:
+    """Refuse a learner of whom everything is given.
+
+    Raises:
+        ValueError: no start, no hyper module and no setting of the rule is meta-learned.
+    """
+    if not tree.leaves(learned(meta)):
+        raise ValueError(
+            "learn_start=False leaves nothing to learn: give hyper=..., a Learned setting of the rule, or adapts=..."
+        )
 
 
 def require_hyper(result: MetaGradient, estimator: object) -> None:

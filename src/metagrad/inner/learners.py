@@ -58,6 +58,7 @@ class ModelLearner(ABC):
                     "metrics and query_loss go with a loss of (predictions, targets); an Objective's outer function "
                     "returns its own loss, or (loss, metrics)"
                 )
+            self.loss.check(hyper=self.hyper is not None)
         elif not callable(self.loss):
             raise TypeError(f"loss must be a function of (predictions, targets) or an Objective, got {self.loss!r}")
         if self.hyper is not None:

@@ -3,7 +3,7 @@
 import textwrap
 from dataclasses import dataclass, field
 
-from metagrad import checks, structure
+from metagrad import checks
 from metagrad.inner.curvature import CurvatureProduct, reverse_over_reverse
 from metagrad.inner.derivatives import Derivatives, Direct, linearise
 from metagrad.inner.learner import Learner
@@ -100,12 +100,8 @@ class InnerLoop:
             ValueError: `Steps` of another length; fewer steps than it holds may be taken in an evaluation.
         """
         if isinstance(task.support, Steps):
-            held = {len(leaf) for leaf in structure.leaves(task.support)}
-            if held != {self.num_steps} or num_steps > self.num_steps:
-                raise ValueError(
-                    f"support is Steps of length {', '.join(map(str, sorted(held)))}, and the inner loop takes "
-                    f"{max(num_steps, self.num_steps)} steps: give each step one entry"
-                )
+            task.support.check(self.num_steps)
+            task.support.check(max(num_steps, self.num_steps))
         return Evidence(task.support, None if self.seed is None else task_seed(task, self.seed))
 
     def motion(self, meta: Tree, evidence: Evidence, derivatives: Derivatives) -> Motion:

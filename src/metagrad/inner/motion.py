@@ -10,13 +10,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from metagrad.inner.derivatives import Pull
 from metagrad.inner.randomness import seeded
 from metagrad.rules import State, UpdateRule
 from metagrad.structure import Data
-from metagrad.task import Steps
+from metagrad.task import Steps, require_values
 from metagrad.tree import Tree
 
 
@@ -93,9 +94,11 @@ class Evidence:
             return self.support.at(k)
         if not callable(self.support):
             return self.support
-        data = self.support(k)
+        with torch.enable_grad():  # so that data made of something that is to be learned is noticed
+            data = self.support(k)
         if data is None:
             raise TypeError(f"the function that gives the data of step {k} (support) returned None")
+        require_values("support", data, f" of step {k}")
         return data
 
     def seeded(self, k: int) -> AbstractContextManager[None]:
