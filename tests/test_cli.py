@@ -296,7 +296,14 @@ REFUSED = [
     ("train folder-5way-5shot --data {tmp}/file", "does not exist; --data should hold folders train, val and test"),
     ("train mnist1d-5way-1shot --data {tmp}", "--data has no use here"),
     ("train mnist1d-5way-1shot --problem.ways 11", "ways must be at most 10, got 11"),
-    ("train mnist1d-5way-1shot --problem.queries 90", "images of a class"),
+    (
+        "train mnist1d-5way-1shot --problem.queries 90",
+        "validation tasks: shots=1 and queries=90 need 91 images",
+    ),
+    (
+        "train mnist1d-5way-1shot --problem.test-queries 200",
+        "--problem.shots, --problem.test-queries)",
+    ),
     ("train cifar-fs-5way-1shot --problem.mean 0.5", "mean must be three numbers"),
     ("train --download=yes", "ignored explicit argument 'yes'"),
     ("train --seed 2", "must differ, or training, validation and test would draw the same tasks"),

@@ -112,7 +112,7 @@ def test_episodes_of_a_rotated_pool_turn_whole_classes():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"ways": 6}, ValueError, "6 ways need 6 classes but the pool has 5; take fewer"),
+        ({"ways": 6}, ValueError, "6 ways need 6 classes, and there are 5; take fewer"),
         ({"ways": 1}, ValueError, "ways must be at least 2, got 1"),
         ({"ways": 2.0}, TypeError, "ways must be an integer"),
         ({"shots": 0}, ValueError, "shots must be at least 1, got 0"),
@@ -120,7 +120,7 @@ def test_episodes_of_a_rotated_pool_turn_whole_classes():
         (
             {"shots": 2, "queries": 3},
             ValueError,
-            "2 shots and 3 queries need 5 images of a class, but class 'class 0' has 4",
+            "shots=2 and queries=3 need 5 images of a class, and class 'class 0' has 4",
         ),
         ({"std": 0.0}, ValueError, "std must be greater than 0"),
         ({"mean": math.nan}, ValueError, "mean must be finite"),

@@ -110,6 +110,11 @@ def test_every_part_of_the_package_is_in_the_layout():
 HOW_TO = [page for page in PAGES if page.parent == DOCS / "how-to" and not page.name.startswith(("from-", "data"))]
 
 
+@pytest.mark.parametrize("page", [page for page in HOW_TO if python(page) and page.name != "index.md"], ids=name)
+def test_a_page_says_which_lines_its_code_goes_on_from(page):
+    assert DOCS / "how-to" / "index.md" in links(page)
+
+
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning")  # transformers itself
 @pytest.mark.parametrize("page", [page for page in HOW_TO if python(page) and page.name != "index.md"], ids=name)
 def test_the_code_of_a_page_runs(page, monkeypatch, tmp_path):

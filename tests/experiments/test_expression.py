@@ -100,7 +100,7 @@ def test_every_estimator_has_a_bare_form():
         ("Binomial(order=[i for i in (1,)])", "is not allowed"),
         ("__import__('os').getcwd()", "is not allowed"),
         ("Exact().__class__()", "are$"),
-        ("my_module.Mine()", "calls of known classes are; one of your own is my_module:Mine$"),
+        ("my_module.Mine()", "calls of known classes are; one of your own is typed my_module:Mine$"),
         ("Binomial(order=(lambda: 1)())", "is not allowed"),
         ("(" * 5000, "may have 1000 characters"),
         ("(" * 900, "not an expression"),

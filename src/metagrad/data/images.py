@@ -55,14 +55,14 @@ class ImageEpisodes:
         checks.integer("queries", self.queries, least=1)
         if self.ways > len(self.pool):
             raise ValueError(
-                f"{self.ways} ways need {self.ways} classes but the pool has {len(self.pool)}; take fewer ways"
+                f"{self.ways} ways need {self.ways} classes, and there are {len(self.pool)}; take fewer ways"
             )
         smallest = int(self.pool.counts.argmin())
         images = int(self.pool.counts[smallest])
         if self.shots + self.queries > images:
             raise ValueError(
-                f"{self.shots} shots and {self.queries} queries need {self.shots + self.queries} images of a class, "
-                f"but class {self.pool.names[smallest]!r} has {images}; take fewer, or leave the class out"
+                f"shots={self.shots} and queries={self.queries} need {self.shots + self.queries} images of a class, "
+                f"and class {self.pool.names[smallest]!r} has {images}; take fewer, or leave the class out"
             )
         if not self.dtype.is_floating_point:
             raise TypeError(f"dtype must be a floating dtype such as torch.float32, got {self.dtype}")

@@ -120,7 +120,7 @@ def _value(node: ast.expr, own: dict[str, str]) -> Any:
 def _refuse(node: ast.expr) -> NoReturn:
     text = ast.unparse(node)
     module, _, name = text.rpartition(".")
-    hint = f"; one of your own is {module}:{name}" if _DOTTED.fullmatch(text) else ""
+    hint = f"; one of your own is typed {module}:{name}" if _DOTTED.fullmatch(text) else ""
     raise ValueError(
         f"{text!r} is not allowed in an expression: numbers, quoted text and calls of known classes are{hint}"
     )

@@ -12,11 +12,10 @@ from torch import nn
 from metagrad import checks
 from metagrad.data.cifar import load_cifar_fs, load_fc100
 from metagrad.data.folder import load_folder
-from metagrad.data.images import ImageEpisodes
 from metagrad.data.mini_imagenet import load_mini_imagenet
 from metagrad.data.pools import MetaSplit
 from metagrad.data.tiered_imagenet import load_tiered_imagenet
-from metagrad.experiments.problem import Classification, Sources, data_directory
+from metagrad.experiments.problem import Classification, Sources, data_directory, episodes
 from metagrad.networks import Conv4
 
 _LOG = logging.getLogger(__name__)
@@ -99,9 +98,5 @@ class ImageClassification(Classification):
         images = ", ".join(str(int(pool.counts.sum())) for pool in pools)
         classes = ", ".join(str(len(pool)) for pool in pools)
         _LOG.info("%s: %s images of %s classes for training, validation and test", kind.title, images, classes)
-        mean, std = self.mean, self.std
-        return Sources(
-            ImageEpisodes(pools.train, self.ways, self.shots, self.queries, mean, std, device=device),
-            ImageEpisodes(pools.validation, self.ways, self.shots, self.queries, mean, std, device=device),
-            ImageEpisodes(pools.test, self.ways, self.shots, self.test_queries, mean, std, device=device),
-        )
+        pixels = {"mean": self.mean, "std": self.std, "device": device}
+        return episodes(pools, self.ways, self.shots, self.queries, self.test_queries, **pixels)

@@ -6,9 +6,8 @@ import torch
 from torch import nn
 
 from metagrad import checks
-from metagrad.data.images import ImageEpisodes
 from metagrad.data.mnist1d import LENGTH, load_mnist1d
-from metagrad.experiments.problem import Classification, Sources
+from metagrad.experiments.problem import Classification, Sources, episodes
 from metagrad.networks import MLP
 
 
@@ -41,9 +40,5 @@ class Mnist1dClassification(Classification):
 
     def sources(self, device: torch.device) -> Sources:
         """Episodes from three pools of the same digits that share no signal."""
-        train, validation, test = (pool.to(device) for pool in load_mnist1d(self.data_seed))
-        return Sources(
-            ImageEpisodes(train, self.ways, self.shots, self.queries),
-            ImageEpisodes(validation, self.ways, self.shots, self.queries),
-            ImageEpisodes(test, self.ways, self.shots, self.test_queries),
-        )
+        pools = [pool.to(device) for pool in load_mnist1d(self.data_seed)]
+        return episodes(pools, self.ways, self.shots, self.queries, self.test_queries)

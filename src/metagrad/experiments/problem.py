@@ -1,14 +1,16 @@
 """What every problem is: tasks, the model that fits them, its loss and its metrics; and what problems share."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metagrad.data.images import ImageEpisodes
+from metagrad.data.pools import ClassPool
 from metagrad.experiments.options import DATA_VARIABLE
 from metagrad.networks import accuracy
 from metagrad.objectives import Objective
@@ -63,6 +65,33 @@ class Classification:
     def metrics(self) -> Mapping[str, Measure]:
         """The fraction of query examples classified correctly."""
         return {"accuracy": accuracy}
+
+
+def episodes(
+    pools: Sequence[ClassPool], ways: int, shots: int, queries: int, test_queries: int, **pixels: Any
+) -> Sources:
+    """Episodes from three pools, for training, validation and test.
+
+    Args:
+        pools: one for each.
+        ways: classes of a task.
+        shots: support images of a class.
+        queries: query images of a class, in training and validation.
+        test_queries: in place of `queries` in test tasks.
+        pixels: what else `ImageEpisodes` takes.
+
+    Raises:
+        ValueError: a pool is too small; the sentence names it and the options to lower.
+    """
+    drawn: list[ImageEpisodes] = []
+    number = {"queries": queries, "test-queries": test_queries}
+    for part, pool, name in zip(Sources._fields, pools, ("queries", "queries", "test-queries"), strict=True):
+        try:
+            drawn.append(ImageEpisodes(pool, ways, shots, number[name], **pixels))
+        except ValueError as error:
+            options = ", ".join(f"--problem.{option}" for option in ("ways", "shots", name))
+            raise ValueError(f"{part} tasks: {error} (options: {options})") from error
+    return Sources(*drawn)
 
 
 def data_directory(data: str | None, name: str, expected: str) -> Path:

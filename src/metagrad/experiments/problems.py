@@ -8,14 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from metagrad import checks
-from metagrad.data.images import ImageEpisodes
 from metagrad.data.omniglot import load_omniglot
-from metagrad.data.pools import MetaSplit
 from metagrad.data.regression import Sinusoids
 from metagrad.experiments.image_problem import ImageClassification
 from metagrad.experiments.mnist1d_problem import Mnist1dClassification
 from metagrad.experiments.own_problem import OwnProblem
-from metagrad.experiments.problem import Classification, Measure, Problem, Sources, data_directory
+from metagrad.experiments.problem import Classification, Measure, Problem, Sources, data_directory, episodes
 from metagrad.networks import MLP, Conv4
 
 __all__ = [
@@ -115,12 +113,8 @@ class OmniglotClassification(Classification):
         """Episodes from the three class pools, whose characters do not overlap."""
         expected = "images_background.zip and images_evaluation.zip of Omniglot (github.com/brendenlake/omniglot)"
         directory = data_directory(self.data, "Omniglot", f"{expected}, directly in it or in its folder omniglot")
-        pools = MetaSplit(*(pool.to(device) for pool in load_omniglot(directory, rotated=self.rotated)))
-        return Sources(
-            ImageEpisodes(pools.train, self.ways, self.shots, self.queries),
-            ImageEpisodes(pools.validation, self.ways, self.shots, self.queries),
-            ImageEpisodes(pools.test, self.ways, self.shots, self.test_queries),
-        )
+        pools = [pool.to(device) for pool in load_omniglot(directory, rotated=self.rotated)]
+        return episodes(pools, self.ways, self.shots, self.queries, self.test_queries)
 
 
 PROBLEMS: Mapping[str, type[Problem]] = {
