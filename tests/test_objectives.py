@@ -388,6 +388,11 @@ def test_a_learner_of_ones_own(make):
         (lambda net: learner(net).unroll(data(1), state=learner(net, adapts="0").unroll(data(1)).state), ValueError, "another learner: only one of the two adapts 2.bias, 2.weight"),
         (lambda net: learner(net).unroll(Steps(data(1, 2)), K), ValueError, "Steps of length 2, and 3 steps are taken"),
         (lambda net: learner(net).unroll(Steps({"x": tensor(3, N, 2), "y": tensor(2, N, 1)})), ValueError, "Steps of length 2, 3"),
+        (lambda net: learner(net).unroll(data(1), state=learner(wider()).unroll(data(1)).state), ValueError, r"0.weight is \[5, 2\] in it and \[4, 2\] here"),
+        (lambda net: MetaLearner(net, Objective(weighted), SGD(0.1), K, Exact(), hyper=net, learn_start=False), ValueError, "hyper shares its parameter '0.weight' with the model"),
+        (lambda net: MetaLearner(learner=WholeModel(net, Objective(plain)), rule=SGD(0.1), num_steps=K, estimator=Exact(), hyper=Weights()), ValueError, "does not read hyper's parameter 'log'"),
+        (lambda net: MetaLearner(learner=WholeModel(net, Objective(plain)), rule=SGD(0.1), num_steps=K, estimator=Exact(), learn_start=False), TypeError, "give learn_start=False to it"),
+        (lambda net: MetaLearner(learner=WholeModel(net, Objective(plain)), rule=SGD(0.1), num_steps=K, estimator=Exact(), precision="bf16"), TypeError, "give precision='bf16' to it"),
         (lambda net: learner(net).unroll(lambda k: None), TypeError, "step 0 .* returned None"),
         (lambda net: learner(net).unroll(lambda k: data(1) if k < 2 else None), TypeError, "step 2 .* returned None"),
         (lambda net: learner(net).unroll(lambda k: {**data(1), "x": 2 * net[0].weight}), ValueError, "support x of step 0 requires a gradient"),
@@ -419,6 +424,10 @@ def test_bad_input_gives_one_sentence(call, error, message):
 
 def plain(model, batch):
     return F.mse_loss(model(batch["x"]), batch["y"])
+
+
+def wider():
+    return nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 1)).double()
 
 
 def learner(net, estimator=None, rule=None, **options):

@@ -162,6 +162,9 @@ class MetaLearner(MetaModule):
             )
         elif any(given is not None for given in (loss, query_loss, metrics, adapts, proximal)):
             raise TypeError("a learner of your own has its own losses: leave out loss, query_loss, metrics and adapts")
+        elif not learn_start or (precision == "bf16" and getattr(learner, "precision", None) != precision):
+            said = "learn_start=False" if not learn_start else f"precision={precision!r}"
+            raise TypeError(f"a learner of your own knows its start and arithmetic: give {said} to it")
         path = Stored() if trajectory is None else trajectory
         loop = InnerLoop(learner, rule, num_steps, curvature, link_chunk, reuse, path, seed, micro_batches)
         super().__init__(loop, model if model is not None else getattr(learner, "model", None), hyper)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from metagrad import admissible, functional, tree
 from metagrad.batching import branch
-from metagrad.inner.learner import HasValues
+from metagrad.inner.learner import HasValues, learned
 from metagrad.inner.loop import InnerLoop
 from metagrad.rules import UpdateRule
 from metagrad.rules.learning import LearnedSettings
@@ -24,7 +24,7 @@ class MetaModule(nn.Module):
 
     Raises:
         TypeError: `model` is no module.
-        ValueError: a model that cannot be a pure function.
+        ValueError: a model that cannot be a pure function, or a hyper module that is not learned.
     """
 
     def __init__(self, loop: InnerLoop, model: object, hyper: nn.Module | None) -> None:
@@ -33,7 +33,28 @@ class MetaModule(nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
         admissible.check(model)
         self.model, self.hyper, self.loop = model, hyper, loop
+        self._require_one_part_each()
         self.rates = LearnedSettings(loop.rule, loop.learner.start(self._values()), loop.num_steps)
+
+    def _require_one_part_each(self) -> None:
+        """Refuse parameters of the hyper module that are given as well as learned, or that nothing learns.
+
+        Raises:
+            ValueError: there are some.
+        """
+        values = self._values()
+        known, given = ({id(leaf) for leaf in tree.leaves(part)} for part in (learned(values), branch(values, "fixed")))
+        for name, parameter in () if self.hyper is None else self.hyper.named_parameters():
+            if id(parameter) in given:
+                raise ValueError(
+                    f"hyper shares its parameter {name!r} with the model, whose start learn_start=False does not "
+                    "learn; give hyper a copy of its own"
+                )
+            if parameter.requires_grad and id(parameter) not in known:
+                raise ValueError(
+                    f"the learner does not read hyper's parameter {name!r}, so nothing would train it; leave out "
+                    "hyper, or give it to the learner"
+                )
 
     def complete(self) -> None:
         """From now on, what the constructor was given does not change."""

@@ -50,6 +50,12 @@ class CarriedState:
         if (other := _paths(adapted)) != _paths(start):
             names = ", ".join(sorted(other ^ _paths(start))[:3])
             raise ValueError(f"state is that of another learner: only one of the two adapts {names}")
+        for (name, left), (_, wanted) in zip(tree.items(tree.restrict(adapted, start)), tree.items(start), strict=True):
+            if left.shape != wanted.shape:
+                raise ValueError(
+                    f"state is that of another learner: {name} is {list(left.shape)} in it and {list(wanted.shape)} "
+                    "here"
+                )
         if _paths(cast(Tree, rule.initial_state(adapted))) != _paths(self.values):
             raise ValueError(f"state is that of {self.rule!r}, and this learner steps by {rule!r}: carry on with one")
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from cases import LOSS, MODELS, captured, make_conv, make_mlp, make_tasks
-from metagrad import SGD, Batch, Exact, FirstOrder, MetaLearner, Task, tree
+from metagrad import SGD, Batch, Exact, FirstOrder, MetaLearner, Proximal, Task, WholeModel, tree
 from metagrad.inner.precision import PRECISIONS, ProductsInBfloat16, check_precision, kernels
 
 
@@ -196,3 +197,9 @@ def test_products_of_other_types_are_left_alone(dtype):
         result = a @ a.T
     assert result.dtype == dtype
     assert torch.equal(result, a @ a.T)
+
+
+def test_an_own_learner_keeps_its_arithmetic():
+    own = Proximal(WholeModel(nn.Linear(3, 1), F.mse_loss, precision="bf16"), strength=1.0)
+    learner = MetaLearner(learner=own, rule=SGD(0.1), num_steps=2, estimator=Exact(), precision="bf16")
+    assert learner.precision == "bf16"

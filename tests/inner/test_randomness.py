@@ -1,5 +1,7 @@
 """Models that draw random numbers: one function for each step of each task, so exact meta-gradients."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -111,3 +113,15 @@ def test_unrolled_steps_draw_as_those_of_a_task_do():
     assert torch.equal(torch.cat([learner.unroll(support, 1).losses, halves.losses]), first.losses)
     F.mse_loss(first.model[0].weight, second.model[0].weight + 1).backward()
     assert net[0].weight.grad is not None
+
+
+def test_threads_draw_under_their_own_seeds():
+    """A thread that draws under seeds is no reason for another to call its model random."""
+    model = nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, 3)).double()
+    learner = MetaLearner(model, F.cross_entropy, SGD(0.1), 3, Exact(), seed=0)
+    given = [make_tasks((4,), tasks=1, seed=seed) for seed in range(8)]
+    expected = [learner.meta_gradient(task) for task in given]
+    fresh = MetaLearner(model, F.cross_entropy, SGD(0.1), 3, Exact(), seed=0)
+    with ThreadPoolExecutor(4) as pool:
+        for actual, wanted in zip(pool.map(fresh.meta_gradient, given), expected, strict=True):
+            assert torch.equal(tree.flat(actual.gradient), tree.flat(wanted.gradient))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from metagrad import checks, tree
 from metagrad.inner.learner import HasValues, Learner
+from metagrad.inner.precision import Precision
 from metagrad.objectives import Metrics
 from metagrad.structure import Data
 from metagrad.tree import Tree
@@ -33,6 +34,11 @@ class Proximal:
 
     def __post_init__(self) -> None:
         checks.number("strength", self.strength, above=0)
+
+    @property
+    def precision(self) -> Precision:
+        """As the inner learner."""
+        return getattr(self.learner, "precision", "float32")
 
     def values(self) -> Tree:
         """As the inner learner."""

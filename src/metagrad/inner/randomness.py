@@ -15,6 +15,7 @@ from metagrad.task import Task
 Result = TypeVar("Result")
 # There is one generator for each device, which every thread draws from.
 _GENERATORS = threading.RLock()
+_THIS_THREAD = threading.local()
 
 
 class RandomModelError(ValueError):
@@ -44,7 +45,15 @@ def seeded(seed: int, k: int) -> Generator[None]:
     """Torch's generators under a seed of (task, step), and afterwards as they were; one thread at a time."""
     with _GENERATORS, torch.random.fork_rng(devices=_devices()):
         torch.manual_seed((seed << 20) + k)
-        yield
+        outside, _THIS_THREAD.seeded = _is_seeded(), True
+        try:
+            yield
+        finally:
+            _THIS_THREAD.seeded = outside
+
+
+def _is_seeded() -> bool:
+    return getattr(_THIS_THREAD, "seeded", False)
 
 
 def without_drawing(device: torch.device, evaluate: Callable[[], Result]) -> Result:
@@ -84,7 +93,7 @@ def _devices() -> list[int]:
 
 
 class Draws(TorchDispatchMode):
-    """While in it, `drawn` says whether this thread has drawn random numbers, whatever others draw meanwhile."""
+    """While in it, `drawn` says whether this thread has drawn but under seeds, whatever others draw meanwhile."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,18 +103,19 @@ class Draws(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Look at the operation, then do it."""
-        self.drawn = self.drawn or torch.Tag.nondeterministic_seeded in func.tags
+        self.drawn = self.drawn or (torch.Tag.nondeterministic_seeded in func.tags and not _is_seeded())
         return func(*args, **(kwargs or {}))
 
 
 @contextmanager
 def putting_back() -> Generator[None]:
-    """Torch's generators afterwards as they were, if this thread has drawn from them."""
-    devices = _devices()
-    before, on_devices = torch.random.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
-    with Draws() as watched:
-        yield
-    if watched.drawn:
-        torch.random.set_rng_state(before)
-        for device, state in zip(devices, on_devices, strict=True):
-            torch.cuda.set_rng_state(state, device)
+    """Torch's generators afterwards as they were, if this thread has drawn from them; one thread at a time."""
+    with _GENERATORS:
+        devices = _devices()
+        before, on_devices = torch.random.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
+        with Draws() as watched:
+            yield
+        if watched.drawn:
+            torch.random.set_rng_state(before)
+            for device, state in zip(devices, on_devices, strict=True):
+                torch.cuda.set_rng_state(state, device)
