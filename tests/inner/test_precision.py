@@ -200,6 +200,7 @@ def test_products_of_other_types_are_left_alone(dtype):
 
 
 def test_an_own_learner_keeps_its_arithmetic():
-    own = Proximal(WholeModel(nn.Linear(3, 1), F.mse_loss, precision="bf16"), strength=1.0)
-    learner = MetaLearner(learner=own, rule=SGD(0.1), num_steps=2, estimator=Exact(), precision="bf16")
+    model = nn.Linear(3, 1)
+    own = Proximal(WholeModel(model, F.mse_loss, precision="bf16"), strength=1.0)
+    learner = MetaLearner(model, learner=own, rule=SGD(0.1), num_steps=2, estimator=Exact(), precision="bf16")
     assert learner.precision == "bf16"
