@@ -25,6 +25,7 @@ from metagrad import (
     Reptile,
     Task,
     Truncated,
+    UpdateRule,
     WholeModel,
     meta_gradient,
     tree,
@@ -40,6 +41,11 @@ LEARNERS = [{}, {"adapts": "layers.2"}, {"proximal": 0.5}, {"adapts": "layers.0"
 def make(model=None, estimator=None, rule=None, loss=LOSS, steps=3, **options):
     model = make_mlp() if model is None else model
     return MetaLearner(model.double(), loss, rule or SGD(0.1), steps, estimator or Exact(), **options)
+
+
+class Forgetful(UpdateRule):
+    def step(self, state, gradient, meta, k):
+        return state["adapted"]
 
 
 def flat(result):
@@ -316,6 +322,17 @@ def test_tasks_may_come_from_a_generator():
             "metric 'm' must return a 0-d tensor",
         ),
         (lambda: make(metrics={"m": lambda p, t: 1.0}).backward(TASKS), TypeError, "metric 'm' must .* got float"),
+        (lambda: make(metrics=["accuracy"]), TypeError, "metrics must map names to functions"),
+        (
+            lambda: make(rule=Forgetful()).backward(TASKS),
+            TypeError,
+            "Forgetful.step must return a dict with 'adapted' in it, got a dict of ",
+        ),
+        (
+            lambda: Task.stack([one(make_tasks((4,), 1, n), 0) for n in (3, 4)]),
+            ValueError,
+            "tasks of different sizes cannot be stacked",
+        ),
         (lambda: make(rule=SGD), TypeError, "rule must be an update rule such as metagrad.SGD"),
         (
             lambda: make(rule=torch.optim.SGD([torch.ones(1)])),

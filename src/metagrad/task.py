@@ -147,8 +147,14 @@ class Task:
 
     @staticmethod
     def stack(tasks: Sequence["Task"]) -> "Task":
-        """Single tasks of one structure and equal shapes as a batch of tasks."""
+        """Single tasks of one structure and equal shapes as a batch of tasks.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
         flat, structures = zip(*(structure.flatten(task) for task in tasks), strict=True)
+        if len({tuple(leaf.shape for leaf in leaves) for leaves in flat}) > 1:
+            raise ValueError("tasks of different sizes cannot be stacked: give backward and evaluate a list of them")
         return structures[0].unflatten(torch.stack(same) for same in zip(*flat, strict=True))
 
     @staticmethod

@@ -228,7 +228,10 @@ def learner_of(
     """
     if not isinstance(loss, Objective):
         checks.function("loss", loss)
-    for name, metric in options.get("metrics", {}).items():
+    metrics = options.get("metrics", {})
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"metrics must map names to functions, such as {{'accuracy': accuracy}}, got {metrics!r}")
+    for name, metric in metrics.items():
         checks.function(f"the metric {name!r}", metric)
     if proximal is not None:
         checks.number("proximal (None for no anchor)", proximal, above=0)

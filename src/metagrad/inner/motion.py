@@ -56,8 +56,16 @@ class Motion:
     offset: int = 0
 
     def after(self, state: State, gradient: Tree, k: int) -> State:
-        """The state after step k."""
-        return self.rule.step(state, gradient, self.own, self.offset + k)
+        """The state after step k.
+
+        Raises:
+            TypeError: the rule gave something else.
+        """
+        after = self.rule.step(state, gradient, self.own, self.offset + k)
+        if not isinstance(after, dict) or "adapted" not in after:
+            given = f"a dict of {', '.join(map(str, after))}" if isinstance(after, dict) else type(after).__name__
+            raise TypeError(f"{type(self.rule).__name__}.step must return a dict with 'adapted' in it, got {given}")
+        return after
 
     def steps(self, state: State, first: int, stop: int) -> Iterator[Step]:
         """Take the steps `first` to `stop - 1` from a state. Cost: one gradient each; memory for one."""
