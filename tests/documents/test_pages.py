@@ -63,6 +63,12 @@ def test_links_lead_somewhere(page):
         assert built_from.exists(), target
 
 
+@pytest.mark.parametrize("page", [*EVERY, ROOT / "CONTRIBUTING.md"], ids=name)
+def test_files_that_are_named_are_there(page):
+    for path in re.findall(r"`((?:tests|examples|benchmarks|src)/[\w/]+\.py)`", text(page)):
+        assert (ROOT / path).exists(), path
+
+
 @pytest.mark.parametrize("page", EVERY, ids=name)
 def test_a_page_is_short(page):
     assert len(text(page).split()) <= MOST_WORDS.get(page, 1500)
