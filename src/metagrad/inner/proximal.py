@@ -23,8 +23,10 @@ class Proximal:
         ValueError: `strength` (λ) is not positive.
 
     Example:
+        >>> from torch import nn
+        >>> from metagrad import WholeModel
         >>> anchored = Proximal(WholeModel(nn.Linear(3, 1), nn.functional.mse_loss), strength=2.0)
-        >>> meta = {"model": {**functional.trainable(anchored.learner.model)}}
+        >>> meta = {"model": dict(anchored.learner.model.named_parameters())}
         >>> sorted(anchored.context(meta)["model"])  # the losses read the start
         ['bias', 'weight']
     """
