@@ -1,5 +1,8 @@
 """Paths that no gradient takes, and tensors of the user's that are written on, are refused by name."""
 
+import random
+
+import numpy
 import pytest
 import torch
 import torch.distributed
@@ -184,3 +187,23 @@ def test_distributed_data_parallel_around_the_learner_is_refused(tmp_path):
             make(wrapped)
     finally:
         torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("draw", [random.random, lambda: float(numpy.random.rand())], ids=["python", "numpy"])
+def test_other_random_numbers_are_refused(draw):
+    with pytest.raises(ValueError, match="draws from Python's or NumPy's random numbers"):
+        make(loss=lambda p, t: LOSS(p, t) * draw()).meta_gradient(TASKS)
+
+    def discarding(predictions, targets):
+        draw()
+        return LOSS(predictions, targets)
+
+    make(loss=discarding).meta_gradient(TASKS)
+
+
+def test_data_of_a_parameter_is_refused():
+    def loss(model, batch):
+        return LOSS(model(batch.inputs), batch.targets) * model.layers[0].weight.data.square().sum()
+
+    with pytest.raises(ValueError, match=r"reads \.data of a tensor that requires a gradient"):
+        make(loss=Objective(loss)).meta_gradient(TASKS)

@@ -1,10 +1,14 @@
 """What model and loss read that no meta-gradient reaches, and what they write on: found by one look at one task."""
 
+import random
+import sys
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from metagrad import tree
 from metagrad.inner.learner import Learner
@@ -76,17 +80,24 @@ class FirstLook:
             self._seen.add(kind)
 
     def _look(self, learner: Learner, meta: Tree, task: Task) -> None:
-        strangers = self._strangers(learner, meta, task)
-        if strangers:
+        before = _drawn_elsewhere()
+        losses, strangers = self._evaluated(learner, meta, task)
+        drawn = before != _drawn_elsewhere()
+        if strangers or drawn:
             # Leaves that forward makes by itself, to differentiate by them, are others each time.
-            again = self._strangers(learner, meta, task)
+            repeated, again = self._evaluated(learner, meta, task)
+            if drawn and any(not torch.equal(a, b) for a, b in zip(losses, repeated, strict=True)):
+                raise ValueError(
+                    "model or loss draws from Python's or NumPy's random numbers, so each evaluation is of another "
+                    "function; draw with torch, whose generators are seeded for each inner step"
+                )
             for leaf in strangers:
                 if any(leaf is other for other in again):
                     raise ValueError(self._unreached(leaf))
 
-    def _strangers(self, learner: Learner, meta: Tree, task: Task) -> list[Tensor]:
-        """The leaves that the graph of both losses ends in beside the parameters that were handed in."""
-        with torch.inference_mode(False), torch.enable_grad(), putting_back():
+    def _evaluated(self, learner: Learner, meta: Tree, task: Task) -> tuple[list[Tensor], list[Tensor]]:
+        """Both losses, and the leaves that their graph ends in beside the parameters that were handed in."""
+        with torch.inference_mode(False), torch.enable_grad(), putting_back(), _NoData():
             task = task.map(torch.clone)
             support = task.support.at(0) if isinstance(task.support, Steps) else task.support
             fresh = tree.map(_fresh, meta)
@@ -107,7 +118,7 @@ class FirstLook:
                     f"the {name} loss depends on no parameter, so it has no gradient; look for .detach(), .item(), "
                     "no_grad() or a hard decision such as argmax in the model and the loss"
                 )
-        return [leaf for leaf in _ends(losses) if id(leaf) not in given]
+        return [loss.detach() for loss in losses], [leaf for leaf in _ends(losses) if id(leaf) not in given]
 
     def _unreached(self, leaf: Tensor) -> str:
         way = "give an Objective(inner), a function of (model, batch) whose model holds the adapted parameters"
@@ -129,6 +140,28 @@ class FirstLook:
             f"model or loss reads a tensor of shape {list(leaf.shape)} that requires a gradient and is no parameter of "
             "the model, so no meta-gradient reaches it; register it as a parameter, or call .detach() on it"
         )
+
+
+class _NoData(TorchFunctionMode):
+    """Refuses `.data` of what is differentiated: outside of a graph for plain autograd, and not for `torch.func`."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Look at the call, then make it."""
+        if func == _DATA and args[0].requires_grad:
+            raise ValueError("model or loss reads .data of a tensor that requires a gradient; write .detach()")
+        return func(*args, **(kwargs or {}))
+
+
+_DATA = torch.Tensor.data.__get__  # pyright: ignore[reportAttributeAccessIssue] -- a getter, written in C
+
+
+def _drawn_elsewhere() -> Hashable:
+    """The states of the generators that torch does not seed."""
+    numpy = sys.modules.get("numpy")
+    of_numpy = () if numpy is None else numpy.random.get_state(legacy=True)
+    return random.getstate(), *(part.tobytes() if hasattr(part, "tobytes") else part for part in of_numpy)
 
 
 def _fresh(leaf: Tensor) -> Tensor:
