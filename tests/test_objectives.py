@@ -479,3 +479,10 @@ def test_micro_batches_need_one_number_of_examples():
     task = Task(*[{"x": tensor(2, N, 4), "labelled": torch.zeros(2, 3, dtype=torch.long)}] * 2)
     with pytest.raises(ValueError, match="x has 5, labelled has 3"):
         MetaLearner(net, graph, SGD(0.1), K, Exact(), micro_batches=2).backward(task)
+
+
+def test_micro_batches_in_one_graph():
+    net, tasks = make_net(), Task(data(1, 2), data(5, 2))
+    whole = captured("whole")(net, Objective(plain), SGD(0.1), K, Exact(), micro_batches=2)
+    close(whole.meta_gradient(tasks).gradient, learner(net).meta_gradient(tasks).gradient)
+    assert whole.capture.mode == "whole"

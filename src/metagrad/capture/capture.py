@@ -155,6 +155,7 @@ def _suiting(loop: InnerLoop, asked_once: int, mode: Mode, convolutions: bool, m
     """
     if mode == "whole":
         free = loop.reuse == 0 and isinstance(loop.trajectory, Stored) and loop.curvature is reverse_over_reverse
+        free = free and loop.micro_batches == 1
         return replace(loop, reuse=asked_once) if free and _size(meta) <= SMALL else loop
     return replace(loop, link_chunk=1) if convolutions and loop.link_chunk is None else loop
 
