@@ -258,3 +258,11 @@ def test_arguments_that_make_no_sense(options, error, message):
     arguments = {"model": make_mlp(), "loss": LOSS, "rule": SGD(0.1), "num_steps": 3, "estimator": Exact()}
     with pytest.raises(error, match=message):
         MetaLearner(**(arguments | options))
+
+
+def test_the_result_is_not_the_gradient_that_others_write_on():
+    learner = make()
+    result = learner.backward(TASKS)
+    before = [leaf.clone() for leaf in result.gradient["model"].values()]
+    torch.nn.utils.clip_grad_norm_(learner.parameters(), 1e-6)
+    assert all(map(torch.equal, result.gradient["model"].values(), before))

@@ -247,7 +247,7 @@ class MetaLearner(MetaModule):
         for path, parameter in tree.items(learned(meta)):
             if parameter.requires_grad:  # rates can be frozen like any parameter
                 gradient = gradients[path].to(parameter.dtype)
-                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+                parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient
         return result
 
     def probe(self, tasks: Task | Iterable[Task]) -> Probe:
