@@ -347,7 +347,7 @@ def test_bad_input_is_one_sentence_and_status_2(line, sentence, metagrad, tmp_pa
     ("change", "sentence"),
     [
         ("--problem.ways 5000", "5000 ways need 5000 classes"),
-        ("--problem.shots 10 --problem.queries 11", "10 shots and 11 queries need 21 images"),
+        ("--problem.shots 10 --problem.queries 11", "shots=10 and queries=11 need 21 images of a class"),
     ],
 )
 def test_episodes_larger_than_the_data(change, sentence, metagrad, tmp_path, shared_data):

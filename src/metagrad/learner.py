@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from metagrad import admissible, checks, functional, structure, tree
@@ -244,10 +245,11 @@ class MetaLearner(MetaModule):
         meta = self.meta()
         result = self._mean_over(tasks, meta)
         gradients = dict(tree.items(result.gradient))
-        for path, parameter in tree.items(learned(meta)):
-            if parameter.requires_grad:  # rates can be frozen like any parameter
-                gradient = gradients[path].to(parameter.dtype)
-                parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient
+        with torch.inference_mode(False):
+            for path, parameter in tree.items(learned(meta)):
+                if parameter.requires_grad:  # rates can be frozen like any parameter
+                    gradient = gradients[path].to(parameter.dtype)
+                    parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient
         return result
 
     def probe(self, tasks: Task | Iterable[Task]) -> Probe:
