@@ -10,6 +10,7 @@ import torch
 
 from cases import LOSS, Counting, captured, make_conv, make_mlp, make_tasks
 from metagrad import SGD, Batch, Binomial, Exact, FirstOrder, MetaLearner, SquareRoot, Task, Truncated, tree
+from metagrad.batching import Chunk
 from metagrad.capture import MODES, Capture
 from metagrad.inner.curvature import forward_over_reverse
 from metagrad.networks import MLP, Conv4
@@ -148,13 +149,11 @@ def test_a_whole_small_network_reuses_gradients_that_meet_one_product(estimator,
     """Numbers are those of the oracles; here is what was asked for, and that what users chose stays."""
     seen = []
 
-    def recorded(loop, *rest):
-        seen.append(loop.reuse)
-        return original(loop, *rest)
+    def recorded(of_task):
+        seen.append(of_task.loop.reuse)
+        return Chunk(of_task)
 
-    capture_module = importlib.import_module("metagrad.capture.capture")
-    original = capture_module.meta_gradient
-    monkeypatch.setattr(capture_module, "meta_gradient", recorded)
+    monkeypatch.setattr(importlib.import_module("metagrad.capture.capture"), "Chunk", recorded)
     learner = MetaLearner(make_mlp().double(), LOSS, SGD(0.3), 3, estimator)
     learner.loop = replace(learner.loop, **options)
     learner.capture = Capture("whole", compiler=Counting())
